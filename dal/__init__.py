@@ -1,0 +1,1 @@
+"""Data access from AWS Lambda to MySQL."""
