@@ -1,1 +1,6 @@
-""""""
+"""Reaching the server: settings, TLS, the lean connection, its dialect and its engine."""
+
+from dal.engine.engine import create_engine
+from dal.engine.settings import Settings
+
+__all__ = ["Settings", "create_engine"]

@@ -1,0 +1,130 @@
+"""A TCP connection on which every wait is bounded, however slowly the bytes drip.
+
+PyMySQL bounds the TCP connect, then each single `recv` (pymysql/connections.py, `connect` and
+`_read_bytes`): a server that sends one byte a second keeps it busy for ever. A `Channel` stands where
+PyMySQL expects its socket and gives each wait only what is left of one deadline.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import socket
+import ssl
+import time
+from typing import Any
+
+from dal.engine.deadline import Deadline
+
+
+class DeadlinePassed(TimeoutError):
+    """The wait was cut short by the scope's deadline, not by its own limit."""
+
+
+class Channel:
+    """PyMySQL's socket: connected, perhaps encrypted, and never waiting past its limits."""
+
+    def __init__(self, host: str, port: int, limit: float, deadline: Deadline) -> None:
+        """Connect to the first address of `host` that answers within `limit` seconds.
+
+        Name resolution is the C library's and outside the deadline (resolv.conf bounds it).
+
+        Raises:
+            OSError: as the operating system gives it; TimeoutError when the time is up.
+        """
+        self._deadline = deadline
+        self.allow(limit)
+        self._socket = self._connect(host, port)
+
+    def allow(self, seconds: float) -> None:
+        """Give everything from now on `seconds` together."""
+        self._expires_at = time.monotonic() + seconds
+        self._silence = math.inf
+
+    def allow_each(self, seconds: float) -> None:
+        """Give every single wait from now on `seconds` of its own."""
+        self._expires_at = math.inf
+        self._silence = seconds
+
+    def _connect(self, host: str, port: int) -> socket.socket:
+        failure: OSError | None = None
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        ):
+            candidate = socket.socket(family, kind, protocol)
+            try:
+                candidate.settimeout(self._patience())
+                candidate.connect(address)
+                candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                candidate.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            except OSError as error:
+                candidate.close()
+                failure = error
+            except BaseException:
+                candidate.close()
+                raise
+            else:
+                return candidate
+        raise failure or OSError(f"no address for {host!r}")
+
+    def _patience(self) -> float | None:
+        """Return how long the next wait may be; None for without limit."""
+        ends_at = min(self._expires_at, self._deadline.expires_at)
+        seconds = min(ends_at - time.monotonic(), self._silence)
+        if seconds <= 0:
+            raise self._timeout()
+        return None if seconds == math.inf else seconds
+
+    def _timeout(self) -> TimeoutError:
+        passed = self._deadline.remaining() == 0
+        return DeadlinePassed("the deadline passed") if passed else TimeoutError("timed out")
+
+    def wrap_tls(self, context: ssl.SSLContext, host: str) -> None:
+        """Encrypt from here on; OpenSSL's handshake as a whole draws on the deadline."""
+        self._socket.settimeout(self._patience())
+        self._socket = context.wrap_socket(self._socket, server_hostname=host)
+
+    def receive_into(self, buffer: Any) -> int:
+        """Fill `buffer` with what has come; 0 means that the peer closed."""
+        self._socket.settimeout(self._patience())
+        try:
+            return self._socket.recv_into(buffer)
+        except TimeoutError:
+            raise self._timeout() from None
+
+    # What PyMySQL calls on its socket.
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of `data`; Python bounds `sendall` as a whole."""
+        self._socket.settimeout(self._patience())
+        try:
+            self._socket.sendall(data)
+        except TimeoutError:
+            raise self._timeout() from None
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Ignore PyMySQL's timeouts per call: the deadline rules."""
+
+    def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002
+        """Return a buffered reader; closing it leaves the channel open, as a socket's does."""
+        return io.BufferedReader(_Reader(self), 65536)
+
+    def fileno(self) -> int:
+        """Return the descriptor of the socket."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+class _Reader(io.RawIOBase):
+    def __init__(self, channel: Channel) -> None:
+        super().__init__()
+        self._channel = channel
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._channel.receive_into(buffer)

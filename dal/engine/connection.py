@@ -1,0 +1,325 @@
+"""PyMySQL's connection, made lean and watchful.
+
+Lean: login, then one SET that carries the whole session state (PyMySQL sends SET NAMES and SET
+AUTOCOMMIT, SQLAlchemy six more statements). Watchful: connecting is one deadline, a statement is
+one deadline, and whoever owns the connection may refuse a statement before it is sent and hears of
+each that failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pymysql
+from pymysql.connections import Connection as PyMySQLConnection
+from pymysql.constants import CLIENT, COMMAND, CR
+
+from dal.engine.channel import Channel
+from dal.engine.deadline import NEVER, Deadline
+from dal.engine.settings import Settings
+from dal.engine.tls import context_for
+
+# MySQL 8's default, written out: RDS's own default is not strict, and without strict mode values
+# are truncated in silence (manual, "Server SQL Modes").
+SQL_MODE = (
+    "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,"
+    "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+)
+
+#: Seconds that the client waits longer than the server's own limit, for the server's answer.
+GRACE = 1.0
+
+#: Seconds after which the server's limits are sent again, where a deadline draws near.
+RENEWAL = 5.0
+
+
+class Owner(Protocol):
+    """Whoever decides over a connection: the scope that it was made for."""
+
+    @property
+    def is_lost_or_refused(self) -> bool:
+        """Whether the transaction is rolled back or will be, savepoints and all."""
+
+    def before_statement(self, sql: str | bytes) -> None:
+        """Raise if this statement may not be sent."""
+
+    def statement_failed(self, error: BaseException, sql: str | bytes) -> None:
+        """Take note of a statement that was sent and failed."""
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a connection is made for."""
+
+    read_only: bool = False
+    deadline: Deadline = NEVER
+    owner: Owner | None = None
+
+
+# SQLAlchemy's pool calls its creator without arguments; this is how a scope's wishes reach it.
+_purpose: ContextVar[Purpose] = ContextVar("dal_connection_purpose", default=Purpose())
+
+
+@contextlib.contextmanager
+def connecting_for(purpose: Purpose) -> Iterator[None]:
+    """Make every connection that is opened inside the block one for `purpose`."""
+    token = _purpose.set(purpose)
+    try:
+        yield
+    finally:
+        _purpose.reset(token)
+
+
+class ConnectFailed(pymysql.OperationalError):  # type: ignore[misc]
+    """The driver's error while connecting, with the stage that it came from."""
+
+    def __init__(self, errno: int, message: str, stage: str, settings: Settings) -> None:
+        super().__init__(errno, message)
+        self.stage = stage
+        self.settings = settings
+
+
+class CommitUnanswered(pymysql.OperationalError):  # type: ignore[misc]
+    """COMMIT was sent whole and no answer to it came."""
+
+
+# The answer itself may say that it is none: the server is going away, or the session was killed
+# while it was committing.
+_NO_ANSWER = {CR.CR_SERVER_LOST, CR.CR_SERVER_LOST_EXTENDED, 1053, 1317, 3168, 3169, 4031}
+
+
+class Connection(PyMySQLConnection):
+    """One session on the server, in the state that its purpose asks for."""
+
+    def __init__(self, settings: Settings) -> None:
+        context = context_for(settings)
+        super().__init__(
+            host=settings.host,
+            port=settings.port,
+            user=settings.user,
+            password=settings.current_password(),
+            database=settings.database,
+            charset="utf8mb4",
+            autocommit=None,
+            client_flag=CLIENT.FOUND_ROWS,  # SQLAlchemy reads rowcount as matched, not changed
+            connect_timeout=settings.connect_timeout,
+            ssl=context,
+            ssl_disabled=context is None,
+            defer_connect=True,
+        )
+        if context is not None:
+            self.ctx = _StartTLS(context)
+        self.settings = settings
+        self._statement_limit = (settings.statement_timeout or math.inf) + GRACE
+        self.purpose = _purpose.get()
+        self.owner: Owner | None = None
+        #: Whether anything was sent since the last COMMIT or ROLLBACK.
+        self.has_work = False
+        self._renew_at = math.inf
+        self._sent: str | bytes = b""
+        self.connect()
+
+    @property
+    def is_mariadb(self) -> bool:
+        """Whether the greeting is MariaDB's."""
+        return "MariaDB" in self.server_version
+
+    # Connecting ---------------------------------------------------------------------------------
+
+    def connect(self, sock: None = None) -> None:
+        """Connect, log in, set the session: all of it within `connect_timeout`.
+
+        Raises:
+            ConnectFailed: with the stage that failed; the cause is the first error.
+        """
+        limit = self.settings.connect_timeout
+        self._closed = False
+        self._current_timeout = None
+        stage = "connect"
+        try:
+            channel = Channel(self.host, self.port, limit, self.purpose.deadline)
+            self._sock, self._rfile = channel, channel.makefile("rb")
+            self._next_seq_id = 0
+            stage = "greeting"
+            self._get_server_information()
+            stage = "login"
+            self._request_authentication()
+            stage = "session"
+            # Not query(): that draws on the limits of statements.
+            super()._execute_command(COMMAND.COM_QUERY, self._session_state())
+            self._read_query_result()
+        except Exception as error:
+            self._force_close()
+            raise _connect_failed(error, stage, self.settings) from error
+        except BaseException:
+            self._force_close()
+            raise
+        self.has_work = False
+        self.owner = self.purpose.owner
+
+    def _session_state(self) -> str:
+        """Return the one SET: everything that this session's state is made of.
+
+        https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html has each variable.
+        MariaDB 10 has the older names of two and no limit that is for SELECT alone.
+        """
+        old = "tx" if self.is_mariadb else "transaction"
+        state = {
+            f"{old}_isolation": "'READ-COMMITTED'",
+            "sql_mode": f"'{SQL_MODE}'",
+            "time_zone": "'+00:00'",
+            # Alone, a SELECT needs no transaction: autocommit spares its COMMIT.
+            "autocommit": "1" if self.purpose.read_only else "0",
+        }
+        if self.purpose.read_only:
+            state[f"{old}_read_only"] = "1"
+        state |= self._limits()
+        return "SET NAMES utf8mb4, " + ", ".join(f"{name}={value}" for name, value in state.items())
+
+    def _limits(self) -> dict[str, str]:
+        """Return the server's own limits, for the time that is left."""
+        settings, left = self.settings, self.purpose.deadline.remaining()
+        patience = str(_seconds(min(settings.lock_wait_timeout, left)))
+        limits = {"lock_wait_timeout": patience, "innodb_lock_wait_timeout": patience}
+        if not self.is_mariadb:
+            statement = min(settings.statement_timeout or math.inf, left)
+            milliseconds = 0 if statement == math.inf else max(1, int(statement * 1000))
+            limits["max_execution_time"] = str(milliseconds)
+        idle = settings.idle_timeout if left == math.inf else _seconds(left + GRACE)
+        if idle is not None:
+            limits |= {"wait_timeout": str(idle), "net_write_timeout": str(idle)}
+        self._renew_at = math.inf if left == math.inf else time.monotonic() + RENEWAL
+        return limits
+
+    def _process_auth(self, plugin_name: bytes, auth_packet: Any, handler: Any = None) -> Any:
+        # PyMySQL answers any server that asks for the password in the clear, TLS or not.
+        if plugin_name == b"mysql_clear_password" and self.settings.tls != "verify":
+            raise pymysql.OperationalError(
+                CR.CR_AUTH_PLUGIN_ERR,
+                "the server asks for the password in clear text, which needs tls='verify'",
+            )
+        return super()._process_auth(plugin_name, auth_packet, handler)
+
+    # Statements ---------------------------------------------------------------------------------
+
+    def _execute_command(self, command: int, sql: str | bytes) -> None:
+        """Send one command: everything that reaches the server comes through here."""
+        if self.owner is not None:
+            self.owner.before_statement(sql)
+        if time.monotonic() >= self._renew_at:
+            self._renew_limits()
+        self._start_clock()
+        self.has_work = True
+        try:
+            super()._execute_command(command, sql)
+        except BaseException as error:
+            self._failed(error, sql)
+            raise
+        self._sent = sql[:32]
+
+    def _renew_limits(self) -> None:
+        """Bring the server's limits down to what is left; short scopes never pay for it.
+
+        `wait_timeout` counts from the last statement: set once, it would let the locks of a function
+        that dies late outlive its deadline by as much again.
+        """
+        self._start_clock()
+        limits = ", ".join(f"{name}={value}" for name, value in self._limits().items())
+        try:
+            super()._execute_command(COMMAND.COM_QUERY, f"SET {limits}")
+            super()._read_query_result()
+        except BaseException as error:
+            self._failed(error, "SET")
+            raise
+
+    def _start_clock(self) -> None:
+        if self._sock is not None:  # PyMySQL says by itself that it is closed
+            self._sock.allow(self._statement_limit)
+
+    def _read_query_result(self, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002
+        affected = self._watched(
+            functools.partial(super()._read_query_result, unbuffered=unbuffered)
+        )
+        if unbuffered:  # the caller takes the rows in its own time
+            self._sock.allow_each(self._statement_limit)
+        return affected
+
+    def _read_ok_packet(self) -> Any:
+        return self._watched(super()._read_ok_packet)
+
+    def _watched(self, read: Callable[[], Any]) -> Any:
+        try:
+            return read()
+        except BaseException as error:
+            self._failed(error, self._sent)
+            raise
+
+    def _failed(self, error: BaseException, sql: str | bytes) -> None:
+        if self.owner is not None:
+            self.owner.statement_failed(error, sql)
+
+    # Transactions -------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Commit.
+
+        Raises:
+            CommitUnanswered: COMMIT left and its answer did not come: outcome unknown.
+            pymysql.Error: it did not leave, or the server refused it: not committed.
+        """
+        # A send that fails leaves nothing in the kernel's buffer: those few bytes never left.
+        self._execute_command(COMMAND.COM_QUERY, "COMMIT")
+        try:
+            self._read_ok_packet()
+        except pymysql.Error as error:
+            if error.args and error.args[0] in _NO_ANSWER:
+                raise CommitUnanswered(*error.args) from error
+            raise
+        self.has_work = False
+
+    def rollback(self) -> None:
+        """Roll back; without a round trip where nothing was sent that could be undone."""
+        if self.has_work and not self.purpose.read_only:
+            super().rollback()
+            self.has_work = False
+
+
+class _StartTLS:
+    """Stands where PyMySQL expects its `SSLContext` and encrypts the channel with the real one."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+
+    def wrap_socket(self, channel: Channel, server_hostname: str) -> Channel:
+        channel.wrap_tls(self._context, server_hostname)
+        return channel
+
+
+def _seconds(limit: float) -> int:
+    """Return whole seconds, at least one: MySQL's wait limits know no fractions."""
+    return max(1, math.ceil(limit))
+
+
+def _connect_failed(error: Exception, stage: str, settings: Settings) -> ConnectFailed:
+    root = error.__context__ if isinstance(error.__context__, OSError) else error
+    number, text = CR.CR_CONN_HOST_ERROR, str(root)
+    if isinstance(root, ssl.SSLError):
+        number, stage = CR.CR_SSL_CONNECTION_ERROR, "tls"
+    elif isinstance(root, socket.gaierror):
+        stage = "name"
+    elif isinstance(root, TimeoutError):
+        text = f"no complete answer within {settings.connect_timeout:g} s"
+    elif isinstance(error, RuntimeError) and "cryptography" in text:
+        number, stage = CR.CR_AUTH_PLUGIN_ERR, "rsa"
+    elif isinstance(error, pymysql.Error) and error.args and isinstance(error.args[0], int):
+        number, text = error.args[0], str(error.args[-1])
+    return ConnectFailed(number, text, stage, settings)

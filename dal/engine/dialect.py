@@ -1,0 +1,72 @@
+"""SQLAlchemy's PyMySQL dialect, less the questions whose answers are known.
+
+SQLAlchemy asks a new server for its version, schema, isolation level, SQL mode and case rule, and
+each new connection for its character set. All but one are in the greeting, in the settings, or fixed
+by the one SET; the case of table names is asked when reflection first wants it.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
+from sqlalchemy.engine import reflection
+
+from dal.engine.connection import SQL_MODE
+
+
+class Dialect(MySQLDialect_pymysql):
+    """`mysql+dal`: SQLAlchemy's `mysql+pymysql`, asking nothing at connect."""
+
+    driver = "dal"
+    supports_statement_cache = True
+    default_isolation_level = "READ COMMITTED"
+
+    @classmethod
+    def import_dbapi(cls) -> ModuleType:
+        """Return PyMySQL."""
+        import pymysql  # noqa: PLC0415  # as SQLAlchemy's own: at engine time
+
+        return pymysql
+
+    def on_connect(self) -> None:
+        """Add nothing: the session is set already."""
+        return
+
+    def initialize(self, connection: Any) -> None:
+        """Learn the server from its greeting; sends nothing."""
+        dbapi_connection = connection.connection.dbapi_connection
+        self._connection_charset = "utf8mb4"
+        self._parse_server_version(dbapi_connection.server_version)
+        database = dbapi_connection.db
+        self.default_schema_name = database.decode() if isinstance(database, bytes) else database
+        self._sql_mode = SQL_MODE
+        self._detect_ansiquotes(connection)
+        self._dispatch_for_vendor(self._initialize_mysql, self._initialize_mariadb, connection)
+
+    @functools.cached_property
+    def _case_rule_is_known(self) -> bool:
+        return False
+
+    @reflection.cache  # type: ignore[misc]
+    def get_foreign_keys(
+        self, connection: Any, table_name: str, schema: str | None = None, **kw: Any
+    ) -> Any:
+        """Reflect foreign keys, whose names need the server's `lower_case_table_names`."""
+        if not self._case_rule_is_known:
+            self._detect_casing(connection)
+            if self._is_mysql:
+                self._initialize_mysql(connection)
+            self._case_rule_is_known = True
+        return super().get_foreign_keys(connection, table_name, schema, **kw)
+
+    def do_rollback_to_savepoint(self, connection: Any, name: str) -> None:
+        """Roll back to a savepoint, unless the whole transaction goes anyway.
+
+        After a deadlock the savepoint is gone, and asking for it would hide 1213 behind 1305.
+        """
+        owner = connection.connection.dbapi_connection.owner
+        if owner is None or not owner.is_lost_or_refused:
+            super().do_rollback_to_savepoint(connection, name)

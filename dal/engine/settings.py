@@ -1,0 +1,251 @@
+"""What `dal` needs to know to reach a server, checked before anything is opened."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import ipaddress
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self, cast, get_args
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from dal.errors import ConfigurationError
+
+TLSMode = Literal["verify", "unverified", "disabled"]
+Password = str | bytes | Callable[[], str | bytes]
+
+_DRIVERS = {"mysql", "mysql+pymysql", "mysql+dal"}
+_FROM_URL = ("host", "port", "user", "password", "database")
+_LIMITS = ("connect_timeout", "statement_timeout", "lock_wait_timeout", "idle_timeout")
+_URL_SHAPE = "mysql://USER:PASSWORD@HOST:3306/DATABASE, with special characters percent-encoded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where the database is and how long anything may take.
+
+    Built by `from_env()`, `from_url()` or by keywords; a wrong value fails here, with the name of
+    the setting and of its environment variable. The password is in no `repr` and no message.
+
+    Attributes:
+        host, port, user, database: The address, as in the URL.
+        password: Text, UTF-8 bytes, or a callable asked at each connect (for secrets, tokens).
+        tls: "verify" checks the certificate's chain and host name, and is the default for every
+            host but loopback; "unverified" encrypts without checking, the default on loopback,
+            whose certificates MySQL makes itself; "disabled" sends everything in the clear.
+        tls_ca: File of the certificates to trust, PEM; default: those of the operating system.
+        connect_timeout: Seconds for TCP, greeting, TLS and login together.
+        statement_timeout: Seconds for one statement, its whole result included; None: no limit.
+            The server ends a SELECT by itself then; the client gives up a second later.
+        lock_wait_timeout: Whole seconds to wait for a row lock or a table's metadata lock.
+        idle_timeout: Whole seconds after which the server drops a connection that went silent, and
+            its locks; counted from the last statement. A deadline takes its place. None: the
+            server's own.
+    """
+
+    host: str
+    port: int = 3306
+    user: str
+    password: Password = field(default=b"", repr=False)
+    database: str
+    tls: TLSMode | None = None
+    tls_ca: str | Path | None = None
+    connect_timeout: float = 5.0
+    statement_timeout: float | None = 30.0
+    lock_wait_timeout: int = 5
+    idle_timeout: int | None = 60
+
+    def __post_init__(self) -> None:
+        for name in ("host", "user", "database"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name):
+                raise _wrong(name, "is missing")
+        object.__setattr__(self, "port", _number("port", self.port, int, 1, 65535))
+        object.__setattr__(
+            self, "connect_timeout", _number("connect_timeout", self.connect_timeout, float, 0.001)
+        )
+        object.__setattr__(
+            self, "lock_wait_timeout", _number("lock_wait_timeout", self.lock_wait_timeout, int, 1)
+        )
+        if self.statement_timeout is not None:
+            limit = _number("statement_timeout", self.statement_timeout, float, 0.001)
+            object.__setattr__(self, "statement_timeout", limit)
+        if self.idle_timeout is not None:
+            limit = _number("idle_timeout", self.idle_timeout, int, 1)
+            object.__setattr__(self, "idle_timeout", limit)
+        if self.tls is None:
+            object.__setattr__(self, "tls", "unverified" if _is_loopback(self.host) else "verify")
+        elif self.tls not in get_args(TLSMode):
+            raise _wrong("tls", f"is {self.tls!r}; write one of {', '.join(get_args(TLSMode))}")
+        if self.tls_ca is not None:
+            if self.tls != "verify":
+                raise _wrong("tls_ca", f"has no meaning while tls is {self.tls!r}")
+            if not Path(self.tls_ca).is_file():
+                raise _wrong("tls_ca", f"names {str(self.tls_ca)!r}, which is not a file")
+        if not isinstance(self.password, str | bytes) and not callable(self.password):
+            raise _wrong("password", "is neither text nor bytes nor a callable")
+
+    @classmethod
+    def from_url(cls, url: str | URL, **settings: Any) -> Self:
+        """Read the address from a URL; every other setting is a keyword.
+
+        Raises:
+            ConfigurationError: the URL or a setting is wrong; never shows the URL.
+        """
+        return cls._checked({**_from_url(url), **settings})
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
+        """Read `DATABASE_URL`, or `DB_HOST`, `DB_PORT`, `DB_USER`, `DB_PASSWORD`, `DB_NAME`.
+
+        Every other setting comes from `DAL_<NAME>`, such as `DAL_STATEMENT_TIMEOUT`. Keywords
+        stand above variables.
+
+        Raises:
+            ConfigurationError: a variable is missing, wrong, or unknown.
+        """
+        environ = os.environ if environ is None else environ
+        found: dict[str, Any] = {}
+        for variable, value in environ.items():
+            if variable.startswith("DAL_") and not variable.startswith("DAL_TEST_"):
+                name = variable.removeprefix("DAL_").lower()
+                if name in _FROM_URL or name not in _names(cls):
+                    raise ConfigurationError(f"{variable} is no setting of dal{_near(name, cls)}")
+                found[name] = None if value.strip().lower() == "none" else value
+        parts = {
+            name: environ[variable]
+            for name, variable in zip(_FROM_URL, _ADDRESS_VARIABLES, strict=True)
+            if environ.get(variable)
+        }
+        if environ.get("DATABASE_URL"):
+            if "host" in parts:
+                raise ConfigurationError("DATABASE_URL and DB_HOST are both set; unset one of them")
+            found |= _from_url(environ["DATABASE_URL"])
+        elif parts or not settings:
+            found |= parts
+            if "host" not in found and "host" not in settings:
+                raise ConfigurationError(
+                    "the database is not named: set DATABASE_URL, or DB_HOST with DB_USER, "
+                    "DB_PASSWORD and DB_NAME"
+                )
+        return cls._checked({**found, **settings})
+
+    @classmethod
+    def _checked(cls, values: dict[str, Any]) -> Self:
+        for name in values:
+            if name not in _names(cls):
+                raise ConfigurationError(f"{name} is no setting of dal{_near(name, cls)}")
+        for name in ("host", "user", "database"):
+            values.setdefault(name, "")
+        return cls(**values)
+
+    def for_migrations(self) -> Self:
+        """Return the profile of migrations: no limit on statements, a short one on lock waits.
+
+        A read timeout in the middle of an ALTER would leave it applied and not recorded, and an
+        ALTER that waits behind one forgotten transaction makes everybody else wait behind it.
+        """
+        return dataclasses.replace(
+            self, statement_timeout=None, idle_timeout=None, lock_wait_timeout=10
+        )
+
+    def current_password(self) -> bytes:
+        """Return the password as UTF-8; PyMySQL would make Latin-1 of text."""
+        password = self.password() if callable(self.password) else self.password
+        return password.encode() if isinstance(password, str) else password
+
+    def url(self) -> URL:
+        """Return the address as SQLAlchemy shows it, without the password."""
+        return URL.create(
+            "mysql+dal",
+            username=self.user,
+            host=self.host,
+            port=self.port,
+            database=self.database,
+        )
+
+
+_ADDRESS_VARIABLES = ("DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME")
+
+
+def _from_url(url: str | URL) -> dict[str, Any]:
+    # `from None`: the causes of these errors quote parts of the URL, which may be the password.
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(
+            f"DATABASE_URL is not a database URL; write {_URL_SHAPE}"
+        ) from None
+    if parsed.drivername not in _DRIVERS:
+        raise ConfigurationError(
+            f"DATABASE_URL is for {parsed.drivername!r}; dal speaks to MySQL: write {_URL_SHAPE}"
+        )
+    options = {name for name in parsed.query if name != "charset"}
+    if any(name.startswith("ssl") for name in options):
+        raise ConfigurationError(
+            "DATABASE_URL holds ssl options, several spellings of which verify nothing; "
+            "use DAL_TLS and DAL_TLS_CA"
+        )
+    if options or parsed.query.get("charset", "utf8mb4") != "utf8mb4":
+        raise ConfigurationError(
+            f"DATABASE_URL holds options ({', '.join(sorted(parsed.query))}); "
+            "set them as DAL_<NAME>; the character set is always utf8mb4"
+        )
+    parts = {
+        "host": parsed.host,
+        "port": parsed.port,
+        "user": parsed.username,
+        "password": parsed.password,
+        "database": parsed.database,
+    }
+    return {name: value for name, value in parts.items() if value is not None}
+
+
+def _names(cls: type[Settings]) -> set[str]:
+    return {item.name for item in dataclasses.fields(cls)}
+
+
+def _near(name: str, cls: type[Settings]) -> str:
+    near = difflib.get_close_matches(name, sorted(_names(cls)), n=1)
+    if near:
+        return f"; did you mean {_variable(near[0])}?"
+    return f"; there are {', '.join(sorted(_names(cls)))}"
+
+
+def _variable(name: str) -> str:
+    if name in _FROM_URL:
+        return _ADDRESS_VARIABLES[_FROM_URL.index(name)]
+    return f"DAL_{name.upper()}"
+
+
+def _wrong(name: str, why: str) -> ConfigurationError:
+    also = " (or that part of DATABASE_URL)" if name in _FROM_URL else ""
+    return ConfigurationError(f"{name} {why}; its variable is {_variable(name)}{also}")
+
+
+def _number(
+    name: str, value: object, kind: type[int] | type[float], low: float, high: float = 31_536_000
+) -> float:
+    # `from None` and no value in the text: a badly quoted password ends up in the port.
+    try:
+        number = kind(cast("Any", value))
+        whole = not isinstance(value, float) or number == value  # int(2.5) is 2
+        fits = whole and not isinstance(value, bool) and low <= number <= high
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        noun = "a whole number" if kind is int else "a number"
+        span = f"from {low:g} to {high:g}"
+        raise _wrong(name, f"is not {noun} {span}") from None
+    return number
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

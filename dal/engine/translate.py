@@ -1,0 +1,153 @@
+"""From the driver's error to `dal`'s: by number, with the names that the server gave.
+
+The texts that are parsed here are MySQL's own, from its "Server Error Message Reference"; they are
+parsed only after the number has said what they are.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+
+import pymysql
+from sqlalchemy.engine import ExceptionContext
+
+from dal import errors
+from dal.engine.channel import DeadlinePassed
+from dal.engine.connection import CommitUnanswered, ConnectFailed
+from dal.engine.tls import RDS_BUNDLE
+
+_KEY = re.compile(r"for key '(?:(?P<table>[^'.]+)\.)?(?P<constraint>[^']+)'$")
+_FOREIGN_KEY = re.compile(
+    r"\(`[^`]+`\.`(?P<table>[^`]+)`, CONSTRAINT `(?P<constraint>[^`]+)` "
+    r"FOREIGN KEY \((?P<columns>[^)]+)\)"
+)
+_CHECK = re.compile(
+    r"(?:Check constraint '(?P<constraint>[^']+)'"
+    r"|CONSTRAINT `(?P<mariadb>[^`]+)` failed for `[^`]+`\.`(?P<table>[^`]+)`)"
+)
+_COLUMN = re.compile(r"(?:[Cc]olumn|Field) '(?P<columns>[^']+)'")
+
+_NAMES: dict[type[errors.Error], re.Pattern[str]] = {
+    errors.DuplicateKey: _KEY,
+    errors.ForeignKeyViolation: _FOREIGN_KEY,
+    errors.CheckViolation: _CHECK,
+    errors.NotNullViolation: _COLUMN,
+    errors.DataTooLong: _COLUMN,
+    errors.OutOfRange: _COLUMN,
+}
+
+
+# What to do about it, for errors whose text does not say.
+_ADVICE: dict[type[errors.Error], str] = {
+    errors.Deadlock: "nothing of this transaction is stored; run the whole unit of work again",
+    errors.LockWaitTimeout: "the scope is rolled back; run the whole unit of work again",
+    errors.LockNotAvailable: "another transaction holds the row",
+    errors.ReadOnlyScope: "open the scope, or the handler, without read_only",
+    errors.StatementTimeout: "the scope is rolled back; make it faster or raise statement_timeout",
+    errors.ConnectionLost: "the transaction is rolled back; run the whole unit of work again",
+}
+
+_STAGES = {
+    "name": "its name cannot be resolved; check DB_HOST and the function's DNS",
+    "connect": "check that the server runs there and that the network (security group) lets "
+    "this function in",
+    "greeting": "it took the connection and then was silent: overloaded, failing over, or not "
+    "MySQL",
+    "login": "it went silent or away while logging in",
+    "session": "it went silent or away after the login",
+    "rsa": "without TLS the first login of a user wants RSA, which dal does not do; enable TLS",
+}
+
+_CERTIFICATE = {
+    "certificate has expired": "renew it on the server",
+    "Hostname mismatch": "connect by the name that the certificate is for",
+    "IP address mismatch": "connect by the name that the certificate is for",
+    "unable to get local issuer": RDS_BUNDLE,
+    "self-signed certificate": RDS_BUNDLE,
+    "self signed certificate": RDS_BUNDLE,
+}
+
+
+def name_the_error(context: ExceptionContext) -> BaseException | None:
+    """Return the error to raise in place of SQLAlchemy's: a listener for `handle_error`."""
+    original = context.original_exception
+    named = named_error(original, context.statement)
+    if isinstance(named, errors.ConnectionLost):
+        context.is_disconnect = True  # type: ignore[misc]  # settable, says its documentation
+    owner = context.connection and context.connection.get_execution_options().get("dal_owner")
+    if owner:
+        owner.statement_failed(original, context.statement or "")
+        owner.raised_as(original, named or context.sqlalchemy_exception or original)
+    return named
+
+
+def named_error(original: BaseException, statement: str | None = None) -> errors.Error | None:
+    """Return `dal`'s error for the driver's; None where it has no name."""
+    if not isinstance(original, pymysql.Error):
+        return None
+    number = original.args[0] if original.args and isinstance(original.args[0], int) else 0
+    text = str(original.args[-1]) if original.args else ""
+    if isinstance(original, ConnectFailed):
+        return _connect_error(original, number, text)
+    if isinstance(original, CommitUnanswered):
+        return errors.CommitOutcomeUnknown(
+            f"COMMIT was sent and its answer did not come ({text}): the transaction may or may "
+            "not be stored; ask the data before running it again",
+            errno=number,
+        )
+    if isinstance(original.__context__, DeadlinePassed):
+        return errors.DeadlineExceeded(
+            "the deadline passed; the connection is closed and the transaction is rolled back",
+            statement=statement,
+        )
+    kind = errors.NAMED.get(number)
+    if isinstance(original.__context__, TimeoutError):
+        kind, text = errors.StatementTimeout, "the server did not answer in time"
+    elif isinstance(original, pymysql.InterfaceError) and number == 0:
+        kind, text = errors.ConnectionLost, "the connection is closed"
+    elif number == 1290 and "read" not in text:  # the same number names other options, too
+        kind = None
+    return kind and _server_error(kind, number, text, statement)
+
+
+def _server_error(
+    kind: type[errors.Error], number: int, text: str, statement: str | None
+) -> errors.Error:
+    found = _NAMES[kind].search(text) if kind in _NAMES else None
+    names = found.groupdict() if found else {}
+    constraint = names.get("constraint") or names.get("mariadb")
+    if kind is errors.DuplicateKey:  # MySQL's text quotes the value
+        where = f"{names['table']}.{constraint}" if names.get("table") else constraint
+        text = f"another row has this value of the key {where}"
+    advice = f"; {_ADVICE[kind]}" if kind in _ADVICE else ""
+    return kind(
+        f"{text}{advice} (MySQL error {number})" if number else f"{text}{advice}",
+        errno=number or None,
+        constraint=constraint,
+        table=names.get("table"),
+        columns=tuple(part.strip(" `") for part in (names.get("columns") or "").split(",") if part),
+        statement=statement,
+    )
+
+
+def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Error:
+    settings = original.settings
+    kind = errors.NAMED_WHILE_CONNECTING.get(number, errors.ConnectError)
+    if kind is errors.AccessDenied:
+        advice = "check DB_USER and DB_PASSWORD (or DATABASE_URL), and the user's grants"
+    elif kind is errors.UnknownDatabase:
+        advice = "check DB_NAME (or DATABASE_URL)"
+    elif kind is errors.TooManyConnections:
+        advice = "limit the functions' concurrency or raise max_connections"
+    elif kind is errors.TLSError:
+        known = (advice for sign, advice in _CERTIFICATE.items() if sign in text)
+        advice = next(known, "dal wants TLS; DAL_TLS says which kind")
+    else:
+        advice = _STAGES[original.stage]
+    if isinstance(original.__cause__, ssl.SSLCertVerificationError):
+        text = f"its certificate is not trusted: {original.__cause__.verify_message}"
+    return kind(
+        f"cannot connect to MySQL at {settings.host}:{settings.port}: {text}; {advice}",
+        errno=number,
+    )

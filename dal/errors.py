@@ -1,0 +1,342 @@
+"""What can go wrong, as one tree and one table.
+
+    Error
+     ├─ ConfigurationError         a setting is wrong; names the variable, never a secret
+     ├─ UsageError                 the calling code breaks a rule; says which and what to write
+     │   ├─ NoActiveScope          a session was asked for outside `db.scope()` or a handler
+     │   ├─ ScopeEnded             a session or connection was used after its scope
+     │   ├─ WrongThread            a scope was used from a thread that did not open it
+     │   ├─ TransactionControl     COMMIT, BEGIN, DDL and their like inside a scope
+     │   ├─ ReadOnlyScope          a write, a lock or a savepoint in a read-only scope
+     │   ├─ UnflushedChanges       a read that would overwrite changes not written yet
+     │   └─ InvalidArgument        a value that cannot mean anything here
+     ├─ RollbackOnly               the scope goes on after something already ended it
+     ├─ UnencodableAnswer          the handler's answer is not JSON, or too large
+     ├─ NotFound, MultipleFound    a row that must be there, or must be alone
+     ├─ DeadlineExceeded           no time left in this invocation
+     └─ DatabaseError              what the server or the connection said, by error number
+         ├─ ConnectError           no connection was made; nothing began
+         │   └─ AccessDenied, UnknownDatabase, TooManyConnections, TLSError
+         ├─ ConnectionLost         the transaction went with the connection
+         ├─ CommitOutcomeUnknown   COMMIT was sent, its answer never came
+         ├─ Deadlock, LockWaitTimeout, LockNotAvailable
+         ├─ StatementTimeout
+         ├─ ConstraintViolation
+         │   └─ DuplicateKey, ForeignKeyViolation, CheckViolation, NotNullViolation
+         └─ DataTooLong, OutOfRange
+
+What has no name here passes through as SQLAlchemy raised it. Of every named error, `__cause__` is
+the driver's own. Numbers are those of the MySQL Server Error Message Reference; what each leaves
+behind follows the manual's "InnoDB Error Handling".
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+__all__ = [
+    "DISCONNECTS",
+    "NAMED",
+    "STATEMENT_ONLY",
+    "AccessDenied",
+    "CheckViolation",
+    "CommitOutcomeUnknown",
+    "ConfigurationError",
+    "ConnectError",
+    "ConnectionLost",
+    "ConstraintViolation",
+    "DataTooLong",
+    "DatabaseError",
+    "DeadlineExceeded",
+    "Deadlock",
+    "DuplicateKey",
+    "Error",
+    "ForeignKeyViolation",
+    "InvalidArgument",
+    "LockNotAvailable",
+    "LockWaitTimeout",
+    "MultipleFound",
+    "NoActiveScope",
+    "NotFound",
+    "NotNullViolation",
+    "OutOfRange",
+    "ReadOnlyScope",
+    "RollbackOnly",
+    "ScopeEnded",
+    "StatementTimeout",
+    "TLSError",
+    "TooManyConnections",
+    "TransactionControl",
+    "UnencodableAnswer",
+    "UnflushedChanges",
+    "UnknownDatabase",
+    "UsageError",
+    "WrongThread",
+]
+
+
+class Error(Exception):
+    """The root of all errors of `dal`.
+
+    Attributes:
+        errno: MySQL's error number, or None where no server spoke.
+        transient: Whether running the whole unit of work again may succeed.
+        transaction_lost: Whether the transaction is gone, with everything written in it.
+        constraint, table, columns: The names that the server gave, where it gave any.
+        statement: The SQL text without its parameters, where there was a statement.
+    """
+
+    transient: ClassVar[bool] = False
+    transaction_lost: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        errno: int | None = None,
+        constraint: str | None = None,
+        table: str | None = None,
+        columns: tuple[str, ...] = (),
+        statement: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.errno = errno
+        self.constraint = constraint
+        self.table = table
+        self.columns = columns
+        self.statement = statement
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive pickling, as SQLAlchemy's errors do: keyword arguments come back as state."""
+        return type(self), self.args, self.__dict__
+
+
+class ConfigurationError(Error, ValueError):
+    """A setting is missing or wrong. Names the setting and its variable, never its secret."""
+
+
+class UsageError(Error):
+    """The calling code breaks a rule of `dal`; the message says what to write instead."""
+
+
+class NoActiveScope(UsageError):
+    """A session was asked for where no scope is open."""
+
+
+class ScopeEnded(UsageError):
+    """A session or connection was used after its scope had ended."""
+
+
+class WrongThread(UsageError):
+    """A scope was used from a thread that did not open it."""
+
+
+class TransactionControl(UsageError):
+    """Code inside a scope tried to begin, commit or roll back, or to run what commits by itself."""
+
+
+class ReadOnlyScope(UsageError):
+    """A write, a lock or a savepoint in a read-only scope."""
+
+
+class UnflushedChanges(UsageError):
+    """A read with autoflush off would have overwritten changes that are not written yet."""
+
+
+class InvalidArgument(UsageError, ValueError):
+    """An argument that cannot mean anything here."""
+
+
+class RollbackOnly(Error):
+    """The scope was used, or left normally, after an exception had already ended it.
+
+    `__cause__` is that exception.
+    """
+
+
+class UnencodableAnswer(Error, TypeError):
+    """The handler's answer cannot leave: not JSON, or larger than Lambda lets through."""
+
+
+class NotFound(Error, LookupError):
+    """No row has this identity, or fits these conditions."""
+
+
+class MultipleFound(Error, LookupError):
+    """More than one row fits where one was asked for."""
+
+
+class DeadlineExceeded(Error, TimeoutError):
+    """The time of this invocation, less its reserve, is used up."""
+
+    transaction_lost = True
+
+
+class DatabaseError(Error):
+    """What the server, or the way to it, answered."""
+
+
+class ConnectError(DatabaseError):
+    """No connection was made. Nothing began, so nothing is lost."""
+
+    transient = True
+
+
+class AccessDenied(ConnectError):
+    """The server refused the user or the password (1045, 1044, 1130, 1251, 1698)."""
+
+    transient = False
+
+
+class UnknownDatabase(ConnectError):
+    """The server has no database of that name (1049)."""
+
+    transient = False
+
+
+class TooManyConnections(ConnectError):
+    """The server, or the account, has no connection left (1040, 1203, 1226)."""
+
+
+class TLSError(ConnectError):
+    """No trusted TLS connection: wrong certificate, or none offered (2026, 3159)."""
+
+    transient = False
+
+
+class ConnectionLost(DatabaseError):
+    """The connection is gone, and the transaction with it. COMMIT had not been sent."""
+
+    transient = True
+    transaction_lost = True
+
+
+class CommitOutcomeUnknown(DatabaseError):
+    """COMMIT was sent and its answer never came: the transaction may or may not be stored.
+
+    Never retried by `dal`. Ask the data (a unique key of your own) before running it again.
+    """
+
+
+class Deadlock(DatabaseError):
+    """InnoDB chose this transaction to end a deadlock and rolled all of it back (1213)."""
+
+    transient = True
+    transaction_lost = True
+
+
+class LockWaitTimeout(DatabaseError):
+    """A lock was not granted in time (1205).
+
+    InnoDB undid only the statement and kept the transaction and its locks, which would commit half
+    of the work: the scope is rolled back.
+    """
+
+    transient = True
+
+
+class LockNotAvailable(DatabaseError):
+    """A read with NOWAIT met a lock (3572). Only the statement is undone; the scope goes on."""
+
+    transient = True
+
+
+class StatementTimeout(DatabaseError):
+    """A statement ran longer than `statement_timeout` (3024), or the server fell silent in it."""
+
+    transaction_lost = True
+
+
+class ConstraintViolation(DatabaseError):
+    """A row that a constraint of the table refuses. Only the statement is undone."""
+
+
+class DuplicateKey(ConstraintViolation):
+    """Another row has this value of a unique key (1062, 1586)."""
+
+
+class ForeignKeyViolation(ConstraintViolation):
+    """The parent row is missing, or still has children (1451, 1452, 1216, 1217)."""
+
+
+class CheckViolation(ConstraintViolation):
+    """A CHECK constraint said no (3819; 4025 on MariaDB)."""
+
+
+class NotNullViolation(ConstraintViolation):
+    """NULL, or nothing, for a column that needs a value (1048, 1364)."""
+
+
+class DataTooLong(DatabaseError):
+    """The value is longer than its column (1406). Only the statement is undone."""
+
+
+class OutOfRange(DatabaseError):
+    """The number or date is outside the range of its column (1264). Only the statement is undone.
+
+    1690, a number outside its type in an expression, counts as well.
+    """
+
+
+#: The one table: MySQL's error number -> class, once a connection stands.
+NAMED: dict[int, type[Error]] = {
+    1792: ReadOnlyScope,
+    1048: NotNullViolation,
+    1364: NotNullViolation,
+    1062: DuplicateKey,
+    1586: DuplicateKey,
+    1216: ForeignKeyViolation,
+    1217: ForeignKeyViolation,
+    1451: ForeignKeyViolation,
+    1452: ForeignKeyViolation,
+    3819: CheckViolation,
+    4025: CheckViolation,
+    1406: DataTooLong,
+    1264: OutOfRange,
+    1690: OutOfRange,
+    3572: LockNotAvailable,
+    1205: LockWaitTimeout,
+    1213: Deadlock,
+    3024: StatementTimeout,
+    1969: StatementTimeout,  # MariaDB's max_statement_time
+    1047: ConnectionLost,
+    1053: ConnectionLost,
+    1290: ConnectionLost,  # --read-only: a demoted writer; the connection leads to the wrong node
+    1836: ConnectionLost,
+    1927: ConnectionLost,
+    2006: ConnectionLost,
+    2013: ConnectionLost,
+    2014: ConnectionLost,
+    2045: ConnectionLost,
+    2055: ConnectionLost,
+    3168: ConnectionLost,
+    3169: ConnectionLost,
+    4031: ConnectionLost,
+}
+
+#: While connecting, these have classes of their own; everything else is a plain `ConnectError`.
+NAMED_WHILE_CONNECTING: dict[int, type[ConnectError]] = {
+    1040: TooManyConnections,
+    1203: TooManyConnections,
+    1226: TooManyConnections,
+    1044: AccessDenied,
+    1045: AccessDenied,
+    1130: AccessDenied,
+    1251: AccessDenied,
+    1698: AccessDenied,
+    1049: UnknownDatabase,
+    2026: TLSError,
+    3159: TLSError,
+}
+
+#: Numbers after which the connection is of no use (SQLAlchemy 2.1 misses 1290, 1836, 1053, 1047,
+#: 3168 and 3169).
+DISCONNECTS = frozenset(number for number, cls in NAMED.items() if cls is ConnectionLost)
+
+#: Errors that undo their own statement and nothing else: the scope goes on after them. Everything
+#: that is not listed here makes it rollback-only. The second row has no class of its own: type
+#: conversions, a missing table or column, bad syntax, a missing privilege.
+STATEMENT_ONLY = frozenset(
+    {1048, 1364, 1062, 1586, 1216, 1217, 1451, 1452, 3819, 4025, 1406, 1264, 1690, 3572}
+    | {1265, 1292, 1366, 1365, 3140, 1242, 1146, 1054, 1064, 1142, 1143, 1792}
+)
