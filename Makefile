@@ -1,0 +1,57 @@
+# Every target makes what it needs by itself: `make test` on a fresh clone is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# What follows the command, as in `make demo ARGS=--json` or `make test ARGS="-k deadlock"`.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup server demo test unit lint types contracts check lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; \
+	  do printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+setup: $(VENV)/.project ## make .venv: the locked packages and this project
+	@:
+
+$(VENV)/.packages: requirements/dev.txt scripts/packages
+	@scripts/packages $(PYTHON) $(VENV) requirements/dev.txt
+	@touch $@
+
+$(VENV)/.project: $(VENV)/.packages pyproject.toml
+	@$(BIN)/python -m pip install -qq --no-deps --disable-pip-version-check --no-build-isolation --editable .
+	@touch $@
+
+server: setup ## see to it that a database server can be started here
+	@$(BIN)/python scripts/ensure_server.py
+
+demo: server ## a stale read the old way, and on dal; ARGS=--json for a program
+	@$(BIN)/python -m examples.users.demo $(ARGS)
+
+test: server ## every test, on a private server
+	@$(BIN)/python -m pytest $(ARGS)
+
+unit: setup ## the tests that need no server
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+lint: setup ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: setup ## mypy strict, and pyright on what users see
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+
+contracts: setup ## which room may import which
+	@$(BIN)/lint-imports
+
+check: lint types contracts ## lint, types and contracts
+
+lock: setup ## remake requirements/ from pyproject.toml, with the newest allowed
+	@$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
+	  --extra dev --generate-hashes --no-header --output-file requirements/dev.txt pyproject.toml
+
+clean: ## remove what these targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
