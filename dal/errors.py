@@ -1,6 +1,6 @@
 """What can go wrong, as one tree and one table.
 
-    Error
+Error:
      ├─ ConfigurationError         a setting is wrong; names the variable, never a secret
      ├─ UsageError                 the calling code breaks a rule; says which and what to write
      │   ├─ NoActiveScope          a session was asked for outside `db.scope()` or a handler

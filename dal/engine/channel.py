@@ -1,8 +1,8 @@
 """A TCP connection on which every wait is bounded, however slowly the bytes drip.
 
 PyMySQL bounds the TCP connect, then each single `recv` (pymysql/connections.py, `connect` and
-`_read_bytes`): a server that sends one byte a second keeps it busy for ever. A `Channel` stands where
-PyMySQL expects its socket and gives each wait only what is left of one deadline.
+`_read_bytes`): a server that sends one byte a second keeps it busy for ever. A `Channel` stands
+where PyMySQL expects its socket and gives each wait only what is left of one deadline.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class Purpose:
 
 
 # SQLAlchemy's pool calls its creator without arguments; this is how a scope's wishes reach it.
-_purpose: ContextVar[Purpose] = ContextVar("dal_connection_purpose", default=Purpose())
+_purpose: ContextVar[Purpose] = ContextVar("dal_connection_purpose", default=Purpose())  # noqa: B039
 
 
 @contextlib.contextmanager
@@ -135,7 +135,7 @@ class Connection(PyMySQLConnection):
 
     # Connecting ---------------------------------------------------------------------------------
 
-    def connect(self, sock: None = None) -> None:
+    def connect(self, sock: None = None) -> None:  # noqa: ARG002
         """Connect, log in, set the session: all of it within `connect_timeout`.
 
         Raises:
@@ -229,8 +229,8 @@ class Connection(PyMySQLConnection):
     def _renew_limits(self) -> None:
         """Bring the server's limits down to what is left; short scopes never pay for it.
 
-        `wait_timeout` counts from the last statement: set once, it would let the locks of a function
-        that dies late outlive its deadline by as much again.
+        `wait_timeout` counts from the last statement: set once, it would let the locks of a
+        function that dies late outlive its deadline by as much again.
         """
         self._start_clock()
         limits = ", ".join(f"{name}={value}" for name, value in self._limits().items())
@@ -291,6 +291,10 @@ class Connection(PyMySQLConnection):
         if self.has_work and not self.purpose.read_only:
             super().rollback()
             self.has_work = False
+
+    def drop(self) -> None:
+        """Close the socket if it is open still, without a word to the server."""
+        self._force_close()
 
 
 class _StartTLS:

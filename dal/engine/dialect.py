@@ -1,8 +1,8 @@
 """SQLAlchemy's PyMySQL dialect, less the questions whose answers are known.
 
 SQLAlchemy asks a new server for its version, schema, isolation level, SQL mode and case rule, and
-each new connection for its character set. All but one are in the greeting, in the settings, or fixed
-by the one SET; the case of table names is asked when reflection first wants it.
+each new connection for its character set. All but one are in the greeting, in the settings, or
+fixed by the one SET; the case of table names is asked when reflection first wants it.
 """
 
 from __future__ import annotations

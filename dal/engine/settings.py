@@ -21,7 +21,16 @@ Password = str | bytes | Callable[[], str | bytes]
 
 _DRIVERS = {"mysql", "mysql+pymysql", "mysql+dal"}
 _FROM_URL = ("host", "port", "user", "password", "database")
-_LIMITS = ("connect_timeout", "statement_timeout", "lock_wait_timeout", "idle_timeout")
+_NUMBERS: dict[str, type[int] | type[float]] = {
+    "port": int,
+    "connect_timeout": float,
+    "statement_timeout": float,
+    "lock_wait_timeout": int,
+    "idle_timeout": int,
+}
+_MAY_BE_NONE = {"statement_timeout", "idle_timeout"}
+_LOWEST = {int: 1, float: 0.001}
+_HIGHEST = {"port": 65535}
 _URL_SHAPE = "mysql://USER:PASSWORD@HOST:3306/DATABASE, with special characters percent-encoded"
 
 
@@ -64,19 +73,10 @@ class Settings:
         for name in ("host", "user", "database"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name):
                 raise _wrong(name, "is missing")
-        object.__setattr__(self, "port", _number("port", self.port, int, 1, 65535))
-        object.__setattr__(
-            self, "connect_timeout", _number("connect_timeout", self.connect_timeout, float, 0.001)
-        )
-        object.__setattr__(
-            self, "lock_wait_timeout", _number("lock_wait_timeout", self.lock_wait_timeout, int, 1)
-        )
-        if self.statement_timeout is not None:
-            limit = _number("statement_timeout", self.statement_timeout, float, 0.001)
-            object.__setattr__(self, "statement_timeout", limit)
-        if self.idle_timeout is not None:
-            limit = _number("idle_timeout", self.idle_timeout, int, 1)
-            object.__setattr__(self, "idle_timeout", limit)
+        for name, kind in _NUMBERS.items():
+            value = getattr(self, name)
+            if value is not None or name not in _MAY_BE_NONE:
+                object.__setattr__(self, name, _number(name, value, kind))
         if self.tls is None:
             object.__setattr__(self, "tls", "unverified" if _is_loopback(self.host) else "verify")
         elif self.tls not in get_args(TLSMode):
@@ -227,20 +227,18 @@ def _wrong(name: str, why: str) -> ConfigurationError:
     return ConfigurationError(f"{name} {why}; its variable is {_variable(name)}{also}")
 
 
-def _number(
-    name: str, value: object, kind: type[int] | type[float], low: float, high: float = 31_536_000
-) -> float:
+def _number(name: str, value: object, kind: type[int] | type[float]) -> float:
+    low, high = _LOWEST[kind], _HIGHEST.get(name, 31_536_000)
     # `from None` and no value in the text: a badly quoted password ends up in the port.
     try:
         number = kind(cast("Any", value))
-        whole = not isinstance(value, float) or number == value  # int(2.5) is 2
-        fits = whole and not isinstance(value, bool) and low <= number <= high
-    except (TypeError, ValueError):
+        exact = not isinstance(value, float) or number == value  # int(2.5) is 2
+        fits = exact and not isinstance(value, bool) and low <= number <= high
+    except (TypeError, ValueError, OverflowError):
         fits = False
     if not fits:
         noun = "a whole number" if kind is int else "a number"
-        span = f"from {low:g} to {high:g}"
-        raise _wrong(name, f"is not {noun} {span}") from None
+        raise _wrong(name, f"is not {noun} from {low:g} to {high}") from None
     return number
 
 

@@ -1,0 +1,187 @@
+"""`Database`: settings, engine and scopes in one object, made at module level; opens nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Self, overload
+
+from sqlalchemy.engine import URL, Engine
+
+from dal import aws
+from dal.aws.handler import Handler, RollbackWhen
+from dal.engine import Settings, create_engine
+from dal.engine.deadline import NEVER, Deadline
+from dal.errors import InvalidArgument, NoActiveScope
+from dal.scope import Scope, Session, as_current, current_scope
+
+
+class Database:
+    """One MySQL database, and the only way to a unit of work on it."""
+
+    def __init__(self, url: str | URL | Settings, **settings: Any) -> None:
+        """Take the address as a URL or ready `Settings`; opens nothing.
+
+        Raises:
+            ConfigurationError: a setting is wrong; names it, never its secret.
+        """
+        self._settings = url if isinstance(url, Settings) else Settings.from_url(url, **settings)
+        if isinstance(url, Settings) and settings:
+            raise InvalidArgument("give either Settings or keywords, not both")
+        self._engine = create_engine(self._settings)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
+        """Read `DATABASE_URL`, or `DB_HOST`, `DB_PORT`, `DB_USER`, `DB_PASSWORD`, `DB_NAME`.
+
+        Every other setting comes from `DAL_<NAME>`; keywords stand above variables.
+
+        Raises:
+            ConfigurationError: a variable is missing, wrong or unknown; names it.
+        """
+        return cls(Settings.from_env(environ, **settings))
+
+    def __repr__(self) -> str:
+        return f"Database({self._settings.url()})"
+
+    @property
+    def engine(self) -> Engine:
+        """The engine below: its connections are their own, outside every scope."""
+        return self._engine
+
+    @property
+    def session(self) -> Session:
+        """The session of the current scope.
+
+        Raises:
+            NoActiveScope: no scope of this database is open here.
+            WrongThread: the scope was opened by another thread.
+        """
+        return self._current().session
+
+    @contextlib.contextmanager
+    def scope(self, *, read_only: bool = False, deadline: float | None = None) -> Iterator[Session]:
+        """Open a unit of work: COMMIT if the block ends normally, ROLLBACK if it raises.
+
+        Inside another scope of this database it joins that one: the outer scope commits, keeps its
+        deadline, and is undone by an exception that leaves the inner one.
+
+        Args:
+            read_only: SELECTs alone, each fresh, without transaction and COMMIT.
+            deadline: Seconds from now after which nothing is waited for; None: no such limit.
+
+        Raises:
+            the error that made the scope rollback-only, even if the block swallowed it.
+            ConstraintViolation, Deadlock and the like: what the last flush or COMMIT meets.
+            CommitOutcomeUnknown: COMMIT left and its answer never came.
+            DeadlineExceeded: no time is left to send COMMIT; it was rolled back.
+            ReadOnlyScope: a read-only scope holds changes, or a writing one opens inside it.
+        """
+        outer = current_scope(self)
+        if outer is not None:
+            with outer.joined(read_only=read_only):
+                yield outer.session
+            return
+        scope = Scope(self._engine, read_only=read_only, deadline=_deadline(deadline))
+        with as_current(self, scope):
+            try:
+                yield scope.session
+            except BaseException:
+                scope.abandon()
+                raise
+            scope.complete()
+        scope.run_callbacks()
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Undo what the block wrote, and nothing else, if it raises; two round trips.
+
+        Raises:
+            NoActiveScope, ReadOnlyScope: there is no transaction to undo a part of.
+            the first error: a flush failed in the block, and it was left normally all the same.
+        """
+        return self._current().savepoint()
+
+    def rollback_only(self) -> None:
+        """Let the current scope end with ROLLBACK, without an error; its answer stands.
+
+        Raises:
+            NoActiveScope: no scope of this database is open here.
+        """
+        self._current().rollback_only()
+
+    def after_commit(self, callback: Callable[[], object]) -> None:
+        """Call `callback` after the COMMIT of the current scope, before the answer leaves.
+
+        Not called if the scope, or the savepoint around this call, is rolled back. No scope is
+        active then. One that raises is logged; the others run, and the answer stands.
+
+        Raises:
+            NoActiveScope: no scope of this database is open here.
+        """
+        self._current().after_commit(callback)
+
+    @overload
+    def handler(self, handler: Handler, /) -> Handler: ...
+
+    @overload
+    def handler(
+        self,
+        /,
+        *,
+        read_only: bool = False,
+        reserve: float = aws.RESERVE,
+        rollback_when: RollbackWhen = aws.is_failure,
+    ) -> Callable[[Handler], Handler]: ...
+
+    def handler(
+        self,
+        handler: Handler | None = None,
+        /,
+        *,
+        read_only: bool = False,
+        reserve: float = aws.RESERVE,
+        rollback_when: RollbackWhen = aws.is_failure,
+    ) -> Handler | Callable[[Handler], Handler]:
+        """Make a Lambda handler one unit of work: bare, or with keywords.
+
+        COMMIT comes after the handler has returned and its answer has been proven encodable, and
+        before the answer leaves. An exception means ROLLBACK and leaves as it is.
+
+        Args:
+            handler: The handler.
+            read_only: SELECTs alone, each fresh, without transaction and COMMIT.
+            reserve: Seconds of the invocation's time kept back for ROLLBACK and the answer.
+            rollback_when: Given the answer, says whether it means ROLLBACK; the answer leaves all
+                the same. By default a dictionary with an integer `statusCode` of 400 or more.
+
+        Raises:
+            UnencodableAnswer: the runtime could not send the answer; rolled back.
+            what `scope()` raises at its end.
+        """
+
+        def decorate(function: Handler) -> Handler:
+            return aws.as_unit_of_work(
+                self, function, read_only=read_only, reserve=reserve, rollback_when=rollback_when
+            )
+
+        return decorate if handler is None else decorate(handler)
+
+    def _current(self) -> Scope:
+        scope = current_scope(self)
+        if scope is None:
+            raise NoActiveScope(
+                "no scope is open: decorate the handler with @db.handler, or write "
+                "`with db.scope():`"
+            )
+        scope.check_owner()
+        return scope
+
+
+def _deadline(seconds: float | None) -> Deadline:
+    if seconds is None:
+        return NEVER
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+        raise InvalidArgument(f"deadline is seconds from now, 0 or more, not {seconds!r}")
+    return NEVER if seconds == math.inf else Deadline(seconds)

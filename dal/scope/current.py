@@ -1,0 +1,30 @@
+"""Which scope is current, for each database by itself.
+
+In a `ContextVar`: a host that serves several requests in one process keeps them apart by context.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+
+from dal.scope.scope import Scope
+
+_scopes: ContextVar[Mapping[object, Scope]] = ContextVar("dal_scopes", default={})  # noqa: B039
+
+
+def current_scope(database: object) -> Scope | None:
+    """Return the scope of `database` that is open here; None where there is none."""
+    return _scopes.get().get(database)
+
+
+@contextlib.contextmanager
+def as_current(database: object, scope: Scope) -> Iterator[None]:
+    """Make `scope` the current one of `database` inside the block."""
+    outside = _scopes.get()
+    _scopes.set({**outside, database: scope})
+    try:
+        yield
+    finally:
+        _scopes.set(outside)

@@ -1,0 +1,47 @@
+"""Every ORM SELECT that user code issues refreshes what it finds.
+
+READ COMMITTED gives each statement a fresh snapshot, but a Session keeps the attribute values that
+an entity was first loaded with. `populate_existing` makes the rows win; session-wide execution
+options do not reach every read, an event does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import ORMExecuteState
+
+from dal.errors import UnflushedChanges
+
+if TYPE_CHECKING:
+    from dal.scope.session import Session
+
+
+def refresh_what_is_found(state: ORMExecuteState) -> None:
+    """Make this SELECT overwrite what the session holds: a listener for `do_orm_execute`.
+
+    Never where it would overwrite changes that are not written yet: not in a flush or a merge, and
+    not with autoflush off, where a read by user code raises instead.
+
+    Raises:
+        UnflushedChanges: autoflush is off and the session holds unwritten changes.
+    """
+    if not state.is_select or not state.is_orm_statement or state.is_column_load:
+        return
+    session: Session = state.session  # type: ignore[assignment]
+    if session.is_at_work:
+        return
+    writes_first = session.autoflush and state.load_options._autoflush  # noqa: SLF001
+    if not writes_first and session.has_unwritten_changes():
+        if state.is_relationship_load or not _loads_entities(state):
+            return
+        raise UnflushedChanges(
+            "this read would overwrite changes that are not written yet, and autoflush is off: "
+            "call session.flush() before it, or read columns instead of entities"
+        )
+    state.update_execution_options(populate_existing=True)
+
+
+def _loads_entities(state: ORMExecuteState) -> bool:
+    descriptions = getattr(state.statement, "column_descriptions", [])
+    return any(item["expr"] is item["entity"] for item in descriptions)

@@ -1,0 +1,312 @@
+"""One unit of work: one session, at most one connection, one COMMIT or one ROLLBACK.
+
+    OPEN ──────── complete() ──► ENDING ── COMMIT ────► ENDED
+      │                             │
+      │ an error that may have      ├── ROLLBACK ─────► ENDED
+      ▼ undone more than itself     │
+    OPEN, rollback-only ────────────┘
+       every further statement, and complete() itself, raises that first error
+
+A savepoint is rollback-only by itself after a flush failed in it, or after a joined scope left it
+with an exception; rolling back to it mends that. Nothing mends a scope.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NoReturn
+
+import pymysql
+import sqlalchemy.exc
+from sqlalchemy import orm
+from sqlalchemy.engine import Connection, Engine
+
+from dal import errors
+from dal.engine.connection import Connection as DriverConnection
+from dal.engine.connection import Purpose, connecting_for
+from dal.engine.deadline import NEVER, Deadline
+from dal.scope import statements
+from dal.scope.session import Session
+
+log = logging.getLogger("dal")
+
+
+class State(enum.Enum):
+    """Where a scope is in its life."""
+
+    OPEN = "open"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+@dataclass
+class _Savepoint:
+    callbacks: int
+    error: BaseException | None = None
+
+
+class Scope:
+    """One unit of work and everything that is open for it."""
+
+    def __init__(
+        self, engine: Engine, *, read_only: bool = False, deadline: Deadline = NEVER
+    ) -> None:
+        self.read_only = read_only
+        self.deadline = deadline
+        self.session = Session(self)
+        self._engine = engine
+        self._thread = threading.get_ident()
+        self._state = State.OPEN
+        self._connection: Connection | None = None
+        self._driver: DriverConnection | None = None
+        self._error: BaseException | None = None
+        self._rollback_asked = False
+        self._savepoints: list[_Savepoint] = []
+        self._callbacks: list[Callable[[], object]] = []
+
+    # Use ----------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise unless a statement may be sent now.
+
+        Raises:
+            WrongThread: this is not the thread that opened the scope.
+            ScopeEnded: the scope is over.
+            RollbackOnly, or the first error itself: the scope can only be rolled back.
+        """
+        self.check_owner()
+        failed = [self._error, *(savepoint.error for savepoint in self._savepoints)]
+        for error in failed:
+            if error is not None:
+                self._raise_again(error)
+
+    def check_owner(self) -> None:
+        """Raise `WrongThread` or `ScopeEnded` unless this scope may be used here and now."""
+        if threading.get_ident() != self._thread:
+            raise errors.WrongThread(
+                "this scope belongs to the thread that opened it; open a scope of its own in each "
+                "thread"
+            )
+        if self._state is State.ENDED:
+            raise errors.ScopeEnded(
+                "this scope has ended; load what you need inside it, or open a new one"
+            )
+
+    @staticmethod
+    def _raise_again(error: BaseException) -> NoReturn:
+        if isinstance(error, errors.Error | sqlalchemy.exc.SQLAlchemyError | pymysql.Error):
+            raise error
+        raise errors.RollbackOnly(
+            f"the scope is rollback-only since {type(error).__name__} ended a part of it; let that "
+            "exception leave the scope, or put the part into db.savepoint()"
+        ) from error
+
+    def connection(self) -> Connection:
+        """Return the scope's connection; the first call makes it.
+
+        Raises:
+            ConnectError, DeadlineExceeded: none could be made; the scope may try again.
+        """
+        self.check()
+        if self._connection is None:
+            with connecting_for(Purpose(self.read_only, self.deadline, owner=self)):
+                connection = self._engine.connect()
+            self._connection = connection.execution_options(dal_owner=self)
+            self._driver = connection.connection.dbapi_connection  # type: ignore[assignment]
+        return self._connection
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what the block wrote, and nothing else, if it raises.
+
+        Two round trips: SAVEPOINT, then RELEASE or ROLLBACK TO.
+
+        Raises:
+            ReadOnlyScope: the scope is read-only.
+            the first error: a flush failed in the block, and it was left normally all the same.
+        """
+        if self.read_only:
+            raise errors.ReadOnlyScope("a read-only scope has no transaction, so no savepoints")
+        self.check()
+        nested = orm.Session.begin(self.session, nested=True)
+        mine = _Savepoint(callbacks=len(self._callbacks))
+        self._savepoints.append(mine)
+        try:
+            yield
+            self.session.flush()  # also raises what the block has swallowed
+        except BaseException:
+            self._savepoints.pop()
+            del self._callbacks[mine.callbacks :]
+            if self._error is None:
+                nested.rollback()
+            raise
+        self._savepoints.pop()
+        nested.commit()
+
+    @contextlib.contextmanager
+    def joined(self, *, read_only: bool) -> Iterator[None]:
+        """Let an inner scope take part in this one; an exception that leaves it undoes this one.
+
+        Raises:
+            ReadOnlyScope: the inner scope wants to write and this one is read-only.
+        """
+        self.check()
+        if self.read_only and not read_only:
+            raise errors.ReadOnlyScope(
+                "a read-write scope cannot open inside a read-only one; open the outer one, or its "
+                "handler, without read_only"
+            )
+        try:
+            yield
+        except BaseException as error:
+            self.fail(error)
+            raise
+
+    def rollback_only(self) -> None:
+        """Let the scope end with ROLLBACK, without an error."""
+        self.check_owner()
+        self._rollback_asked = True
+
+    def after_commit(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once the work is committed, with no scope active."""
+        self.check()
+        if not callable(callback):
+            raise errors.InvalidArgument(f"after_commit() wants a callable, not {callback!r}")
+        self._callbacks.append(callback)
+
+    # What goes wrong ----------------------------------------------------------------------------
+
+    def fail(self, error: BaseException) -> None:
+        """Make the innermost savepoint, or the scope, rollback-only because of `error`."""
+        if not self._savepoints:
+            self._doom(error)
+        elif self._savepoints[-1].error is None:
+            self._savepoints[-1].error = error
+
+    def refuse(self, what: str) -> NoReturn:
+        """Refuse what would break the scope, which is rollback-only from here on.
+
+        Code that swallows this error believes in a commit that never was.
+        """
+        self.check_owner()
+        error = errors.TransactionControl(f"refused inside a scope: {what}")
+        self._doom(error)
+        raise error
+
+    def _doom(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+
+    # What the connection tells and asks (dal.engine.connection.Owner) ---------------------------
+
+    @property
+    def is_lost_or_refused(self) -> bool:
+        """Whether the whole transaction is rolled back, or will be."""
+        return self._error is not None or self._state is not State.OPEN
+
+    def before_statement(self, sql: str | bytes) -> None:
+        """Refuse what may not be sent now."""
+        # The driver's own are str; SQL text of users arrives as bytes.
+        if self._state is State.ENDING and sql in {"COMMIT", "ROLLBACK"}:
+            return
+        if self.session.is_at_work and sql == "ROLLBACK":
+            return  # SQLAlchemy's, after a flush that failed; `fail` hears of it next
+        self.check()
+        if statements.ends_transaction(sql):
+            self.refuse(
+                f"{statements.first_word(sql)} begins or ends a transaction, openly or by an "
+                "implicit commit; the scope does that"
+            )
+        if self.read_only and statements.is_refused_read_only(sql):
+            raise errors.ReadOnlyScope(
+                "a read-only scope takes no locks and has no savepoints; open it, or the handler, "
+                "without read_only"
+            )
+
+    def statement_failed(self, error: BaseException, sql: str | bytes) -> None:
+        """Become rollback-only, unless `error` is known to undo just its statement."""
+        if self._state is not State.OPEN:
+            return
+        number = error.args[0] if isinstance(error, pymysql.Error) and error.args else None
+        # A procedure that fails keeps what its statements before the failing one have done.
+        if number in errors.STATEMENT_ONLY and statements.first_word(sql) != "CALL":
+            return
+        self._doom(error)
+
+    def raised_as(self, original: BaseException, shown: BaseException) -> None:
+        """Learn what user code got to see in place of the driver's error."""
+        if self._error is original:
+            self._error = shown
+
+    # The end ------------------------------------------------------------------------------------
+
+    def complete(self) -> None:
+        """COMMIT and close; ROLLBACK and close where that was asked for or has become necessary.
+
+        Raises:
+            the error that made the scope rollback-only; what the last flush or COMMIT raises.
+            ReadOnlyScope: a read-only scope holds changes.
+            CommitOutcomeUnknown: COMMIT left, and its answer never came.
+        """
+        try:
+            if self._rollback_asked:
+                self._roll_back()
+            else:
+                self.session.flush()  # raises the first error; in a read-only scope any change
+                if not self.read_only:
+                    self._commit()
+        except BaseException:
+            self._roll_back()
+            raise
+        finally:
+            self._close()
+
+    def abandon(self) -> None:
+        """ROLLBACK and close; raises nothing of its own."""
+        try:
+            self._roll_back()
+        finally:
+            self._close()
+
+    def run_callbacks(self) -> None:
+        """Run what `after_commit` registered; one that raises is logged and the rest run."""
+        for callback in self._callbacks:
+            try:
+                callback()
+            except Exception:
+                log.exception("an after_commit callback failed; what was committed stands")
+
+    def _commit(self) -> None:
+        if self._connection is None:
+            return
+        self._state = State.ENDING
+        orm.Session.commit(self.session)
+        if self._connection.in_transaction():  # used around the session
+            self._connection.commit()
+
+    def _roll_back(self) -> None:
+        self._callbacks.clear()
+        self._state = State.ENDING
+        try:
+            orm.Session.rollback(self.session)
+            if self._connection is not None and self._connection.in_transaction():
+                self._connection.rollback()
+        except Exception as error:  # noqa: BLE001  # closing rolls back, too
+            log.debug("ROLLBACK failed, the connection is closed instead: %s", error)
+
+    def _close(self) -> None:
+        try:
+            orm.Session.close(self.session)
+            if self._connection is not None:
+                self._connection.close()
+        except Exception as error:  # noqa: BLE001  # nothing is left to lose
+            log.debug("closing failed, the socket is dropped: %s", error)
+        finally:
+            self._state = State.ENDED
+            if self._driver is not None:
+                self._driver.drop()
