@@ -77,6 +77,11 @@ class Settings:
             value = getattr(self, name)
             if value is not None or name not in _MAY_BE_NONE:
                 object.__setattr__(self, name, _number(name, value, kind))
+        self._check_tls()
+        if not isinstance(self.password, str | bytes) and not callable(self.password):
+            raise _wrong("password", "is neither text nor bytes nor a callable")
+
+    def _check_tls(self) -> None:
         if self.tls is None:
             object.__setattr__(self, "tls", "unverified" if _is_loopback(self.host) else "verify")
         elif self.tls not in get_args(TLSMode):
@@ -86,8 +91,6 @@ class Settings:
                 raise _wrong("tls_ca", f"has no meaning while tls is {self.tls!r}")
             if not Path(self.tls_ca).is_file():
                 raise _wrong("tls_ca", f"names {str(self.tls_ca)!r}, which is not a file")
-        if not isinstance(self.password, str | bytes) and not callable(self.password):
-            raise _wrong("password", "is neither text nor bytes nor a callable")
 
     @classmethod
     def from_url(cls, url: str | URL, **settings: Any) -> Self:
