@@ -44,7 +44,7 @@ types: setup ## mypy strict, and pyright on what users see
 	@$(BIN)/pyright
 
 contracts: setup ## which room may import which
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 check: lint types contracts ## lint, types and contracts
 

@@ -25,22 +25,23 @@ def say(what: str) -> None:
 
 def lacks_container() -> str | None:
     """Why MySQL cannot be had in a container, or None where it can."""
-    import docker
-    import docker.errors
-    import requests
+    # As dal.testing does it: testcontainers knows more ways to an engine than docker's client.
+    from docker.errors import DockerException, ImageNotFound
+    from testcontainers.core.config import testcontainers_config
+    from testcontainers.core.docker_client import DockerClient
 
+    image = testcontainers_config.hub_image_name_prefix + IMAGE
     try:
-        engine = docker.from_env(timeout=5)
-        engine.ping()
-    except (docker.errors.DockerException, requests.RequestException):
+        engine = DockerClient(timeout=5).client
+    except (DockerException, OSError, RuntimeError):
         return "no Docker engine answers"
     try:
-        engine.images.get(IMAGE)
-    except docker.errors.ImageNotFound:
+        engine.images.get(image)
+    except ImageNotFound:
         try:
-            engine.images.get_registry_data(IMAGE)
-        except (docker.errors.DockerException, requests.RequestException):
-            return f"the Docker engine has no {IMAGE} and reaches no registry"
+            engine.images.get_registry_data(image)
+        except (DockerException, OSError):
+            return f"the Docker engine has no image {image} and reaches no registry"
     return None
 
 

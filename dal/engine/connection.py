@@ -79,7 +79,7 @@ def connecting_for(purpose: Purpose) -> Iterator[None]:
         _purpose.reset(token)
 
 
-class ConnectFailed(pymysql.OperationalError):  # type: ignore[misc]
+class ConnectFailed(pymysql.OperationalError):
     """The driver's error while connecting, with the stage that it came from."""
 
     def __init__(self, errno: int, message: str, stage: str, settings: Settings) -> None:
@@ -88,7 +88,7 @@ class ConnectFailed(pymysql.OperationalError):  # type: ignore[misc]
         self.settings = settings
 
 
-class CommitUnanswered(pymysql.OperationalError):  # type: ignore[misc]
+class CommitUnanswered(pymysql.OperationalError):
     """COMMIT was sent whole and no answer to it came."""
 
 
@@ -246,7 +246,7 @@ class Connection(PyMySQLConnection):
             self._sock.allow(self._statement_limit)
 
     def _read_query_result(self, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002
-        affected = self._watched(
+        affected: int = self._watched(
             functools.partial(super()._read_query_result, unbuffered=unbuffered)
         )
         if unbuffered:  # the caller takes the rows in its own time

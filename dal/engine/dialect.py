@@ -8,7 +8,6 @@ fixed by the one SET; the case of table names is asked when reflection first wan
 from __future__ import annotations
 
 import functools
-from types import ModuleType
 from typing import Any
 
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
@@ -25,13 +24,13 @@ class Dialect(MySQLDialect_pymysql):
     default_isolation_level = "READ COMMITTED"
 
     @classmethod
-    def import_dbapi(cls) -> ModuleType:
+    def import_dbapi(cls) -> Any:
         """Return PyMySQL."""
         import pymysql  # noqa: PLC0415  # as SQLAlchemy's own: at engine time
 
         return pymysql
 
-    def on_connect(self) -> None:
+    def on_connect(self) -> None:  # type: ignore[override]
         """Add nothing: the session is set already."""
         return
 
@@ -50,7 +49,7 @@ class Dialect(MySQLDialect_pymysql):
     def _case_rule_is_known(self) -> bool:
         return False
 
-    @reflection.cache  # type: ignore[misc]
+    @reflection.cache
     def get_foreign_keys(
         self, connection: Any, table_name: str, schema: str | None = None, **kw: Any
     ) -> Any:
@@ -69,4 +68,4 @@ class Dialect(MySQLDialect_pymysql):
         """
         owner = connection.connection.dbapi_connection.owner
         if owner is None or not owner.is_lost_or_refused:
-            super().do_rollback_to_savepoint(connection, name)
+            super().do_rollback_to_savepoint(connection, name)  # type: ignore[no-untyped-call]

@@ -74,7 +74,7 @@ def name_the_error(context: ExceptionContext) -> BaseException | None:
     original = context.original_exception
     named = named_error(original, context.statement)
     if isinstance(named, errors.ConnectionLost):
-        context.is_disconnect = True  # type: ignore[misc]  # settable, says its documentation
+        context.is_disconnect = True  # settable, says its documentation
     owner = context.connection and context.connection.get_execution_options().get("dal_owner")
     if owner:
         owner.statement_failed(original, context.statement or "")
@@ -108,7 +108,7 @@ def named_error(original: BaseException, statement: str | None = None) -> errors
         kind, text = errors.ConnectionLost, "the connection is closed"
     elif number == 1290 and "read" not in text:  # the same number names other options, too
         kind = None
-    return kind and _server_error(kind, number, text, statement)
+    return None if kind is None else _server_error(kind, number, text, statement)
 
 
 def _server_error(

@@ -43,7 +43,7 @@ def checked_order(order_by: object) -> Sequence[Order]:
     Raises:
         InvalidArgument: something in it is no column, such as its name as text.
     """
-    order = order_by if isinstance(order_by, list | tuple) else [order_by]
+    order: Sequence[Any] = order_by if isinstance(order_by, list | tuple) else [order_by]
     for column in order:
         if not isinstance(column, ColumnElement | InstrumentedAttribute):
             raise InvalidArgument(
