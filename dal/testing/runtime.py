@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from dal.testing.runtime_process import Environment, Outcome
+from dal.testing._runtime_process import Environment, Outcome
 
 INIT_LIMIT = 10.0
 """Seconds that Lambda grants to the import of the handler's module."""

@@ -14,7 +14,7 @@ import pytest
 
 from dal.testing import runtime
 from dal.testing.runtime import Function, InvocationFailed
-from dal.testing.runtime_process import RESPONSE_LIMIT
+from dal.testing._runtime_process import RESPONSE_LIMIT
 
 FUNCTIONS = Path(__file__).parent / "functions"
 ROOT = Path(__file__).parents[2]

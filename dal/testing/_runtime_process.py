@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from dal.testing.runtime_api import Request, RuntimeApi
+from dal.testing._runtime_api import Request, RuntimeApi
 
 RESPONSE_LIMIT = 6 * 1024 * 1024 + 100
 """Bytes that an answer may have, as in the Runtime Interface Emulator's `ErrResponseTooLarge`."""
