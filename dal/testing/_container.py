@@ -102,8 +102,14 @@ def _fetch(client: Any, image: str, say: Callable[[str], None]) -> None:
             say(f"pulling the image {image}")
             _pull(client, image)
     except (DockerException, OSError) as error:
-        why = (isinstance(error, APIError) and error.explanation) or error
+        why = _explained(error)
         raise Unavailable(f"the image {image} is not here and cannot be pulled ({why})") from error
+
+
+def _explained(error: Exception) -> str:
+    """What the engine says is the matter, without the request it says it about."""
+    explanation = error.explanation if isinstance(error, APIError) else None
+    return str(explanation or error)
 
 
 def _pull(client: Any, image: str) -> None:
@@ -176,7 +182,7 @@ def _start(image: str, wanted: Wanted) -> Running:
     except BaseException as error:
         keeper.end()
         if isinstance(error, _Troubles):
-            why = complaint(str(error))
+            why = complaint(_explained(error))
             raise Unavailable(f"the container of {image} did not start: {why}") from error
         raise
     finally:

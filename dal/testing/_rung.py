@@ -113,19 +113,21 @@ def connect(address: tuple[str, int], login: tuple[str, str], *, tls: bool, **kw
 
 
 def ask(address: tuple[str, int], login: tuple[str, str]) -> Answer:
-    """Log in once and read what the server is; within about 5 seconds where nothing answers.
+    """Log in once and read what the server is; within seconds where nothing answers.
 
     Raises:
         pymysql.err.OperationalError: nothing answers, or the login is refused.
     """
     tls = True
+    # connect_timeout ends with the TCP handshake; the rest is for a port where no MySQL listens.
+    limits = {"connect_timeout": 5, "read_timeout": 10, "write_timeout": 10}
     try:
-        connection = connect(address, login, tls=tls, connect_timeout=5)
+        connection = connect(address, login, tls=tls, **limits)
     except pymysql.err.OperationalError as error:
         if error.args[0] != CR.CR_SSL_CONNECTION_ERROR:
             raise
         tls = False
-        connection = connect(address, login, tls=tls, connect_timeout=5)
+        connection = connect(address, login, tls=tls, **limits)
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT VERSION()")
         return Answer(version=cursor.fetchone()[0], tls=tls)

@@ -196,8 +196,11 @@ def _server(rung: Rung, running: Running, reason: str) -> Server:
 
 
 def _reason(running: Running, only: str | None, refusals: Mapping[str, str]) -> str:
-    why = f"as DAL_TEST_RUNG={only} asks" if only else "; ".join(refusals.values())
-    return f"{running.what} ({why})." if why else f"{running.what}."
+    if only:
+        return f"{running.what}, as DAL_TEST_RUNG={only} asks."
+    if refusals:
+        return f"{running.what}, because {'; '.join(refusals.values())}."
+    return f"{running.what}."
 
 
 def _nothing(only: str | None, refusals: Mapping[str, str]) -> str:
