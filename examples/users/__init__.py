@@ -1,0 +1,1 @@
+"""A small service on `dal`: models, repository, handlers, and a demo that runs them."""
