@@ -23,7 +23,7 @@ import pymysql
 from pymysql.connections import Connection as PyMySQLConnection
 from pymysql.constants import CLIENT, COMMAND, CR
 
-from dal.engine.channel import Channel
+from dal.engine.channel import Channel, DeadlinePassed
 from dal.engine.deadline import NEVER, Deadline
 from dal.engine.settings import Settings
 from dal.engine.tls import context_for
@@ -320,6 +320,8 @@ def _connect_failed(error: Exception, stage: str, settings: Settings) -> Connect
         number, stage = CR.CR_SSL_CONNECTION_ERROR, "tls"
     elif isinstance(root, socket.gaierror):
         stage = "name"
+    elif isinstance(root, DeadlinePassed):
+        stage = "deadline"
     elif isinstance(root, TimeoutError):
         text = f"no complete answer within {settings.connect_timeout:g} s"
     elif isinstance(error, RuntimeError) and "cryptography" in text:

@@ -77,7 +77,10 @@ def name_the_error(context: ExceptionContext) -> BaseException | None:
         context.is_disconnect = True  # settable, says its documentation
     owner = context.connection and context.connection.get_execution_options().get("dal_owner")
     if owner:
-        owner.statement_failed(original, context.statement or "")
+        # The connection told of what failed in sending or answering; this is what failed in
+        # fetching, and the interrupt after which SQLAlchemy drops the connection.
+        if isinstance(original, pymysql.Error) or not isinstance(original, Exception):
+            owner.statement_failed(original, context.statement or "")
         owner.raised_as(original, named or context.sqlalchemy_exception or original)
     return named
 
@@ -133,6 +136,10 @@ def _server_error(
 
 def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Error:
     settings = original.settings
+    if original.stage == "deadline":
+        return errors.DeadlineExceeded(
+            f"the deadline passed while connecting to MySQL at {settings.host}:{settings.port}"
+        )
     kind = errors.NAMED_WHILE_CONNECTING.get(number, errors.ConnectError)
     if kind is errors.AccessDenied:
         advice = "check DB_USER and DB_PASSWORD (or DATABASE_URL), and the user's grants"

@@ -26,12 +26,15 @@ def refresh_what_is_found(state: ORMExecuteState) -> None:
     Raises:
         UnflushedChanges: autoflush is off and the session holds unwritten changes.
     """
-    if not state.is_select or not state.is_orm_statement or state.is_column_load:
+    reads = state.is_select or state.is_from_statement
+    if not reads or not state.is_orm_statement or state.is_column_load:
         return
     session: Session = state.session  # type: ignore[assignment]
     if session.is_at_work:
         return
-    writes_first = session.autoflush and state.load_options._autoflush  # noqa: SLF001
+    writes_first = session.autoflush
+    if state.is_select:  # a lazy load may switch it off for itself
+        writes_first &= state.load_options._autoflush  # noqa: SLF001
     if not writes_first and session.has_unwritten_changes():
         if state.is_relationship_load or not _loads_entities(state):
             return

@@ -30,6 +30,7 @@ from dal import errors
 from dal.engine.connection import Connection as DriverConnection
 from dal.engine.connection import Purpose, connecting_for
 from dal.engine.deadline import NEVER, Deadline
+from dal.engine.translate import named_error
 from dal.scope import statements
 from dal.scope.session import Session
 
@@ -65,6 +66,7 @@ class Scope:
         self._connection: Connection | None = None
         self._driver: DriverConnection | None = None
         self._error: BaseException | None = None
+        self._failed: BaseException | None = None  # what the driver raised, if that was it
         self._rollback_asked = False
         self._savepoints: list[_Savepoint] = []
         self._callbacks: list[Callable[[], object]] = []
@@ -236,11 +238,15 @@ class Scope:
         # A procedure that fails keeps what its statements before the failing one have done.
         if number in errors.STATEMENT_ONLY and statements.first_word(sql) != "CALL":
             return
-        self._doom(error)
+        if self._error is None:
+            self._failed = error
+            self._error = named_error(error) or error
+            if self._error is not error:
+                self._error.__cause__ = error
 
     def raised_as(self, original: BaseException, shown: BaseException) -> None:
         """Learn what user code got to see in place of the driver's error."""
-        if self._error is original:
+        if self._failed is original:
             self._error = shown
 
     # The end ------------------------------------------------------------------------------------

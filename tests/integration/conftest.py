@@ -1,9 +1,15 @@
 """A real server for every test here, and a database of its own for each that asks for one."""
 
+import contextlib
 import secrets
+import signal
+import time
 
 import pytest
+from accounts import Base
 
+from dal import Database
+from dal.engine import Settings, create_engine
 from dal.testing.server import NoServer, start_server
 
 
@@ -67,3 +73,52 @@ def url(server, database):
 def environment(server, database):
     """The variables with which `Database.from_env()` reaches the test's database."""
     return server.environment(database)
+
+
+@pytest.fixture
+def db(environment):
+    """A `Database` with the tables of accounts.py."""
+    engine = create_engine(Settings.from_env(environment).for_migrations())
+    Base.metadata.create_all(engine)
+    return Database.from_env(environment)
+
+
+@pytest.fixture
+def connections(admin, database):
+    """How many connections but the administrator's are on the test's database, 1 s at the most."""
+
+    def count():
+        deadline = time.monotonic() + 1
+        while True:
+            with admin.cursor() as cursor:
+                cursor.execute(
+                    "SELECT COUNT(*) FROM information_schema.processlist "
+                    "WHERE db = %s AND id <> CONNECTION_ID()",
+                    (database,),
+                )
+                (found,) = cursor.fetchone()
+            if not found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.01)
+
+    return count
+
+
+@pytest.fixture
+def interrupt_after():
+    """A block that gets KeyboardInterrupt after so many seconds, as from Ctrl-C."""
+
+    @contextlib.contextmanager
+    def block(seconds):
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        previous = signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous)
+
+    return block
