@@ -29,7 +29,7 @@ _INHERITED = (
 _LOG_TAIL = 20
 
 
-class InvocationFailed(Exception):  # noqa: N818 - named by what happened, as Lambda's FunctionError
+class InvocationFailed(Exception):
     """The function answered with an error, or did not answer.
 
     `error` is what Lambda's caller would get: `errorType`, `errorMessage`, perhaps `stackTrace`.

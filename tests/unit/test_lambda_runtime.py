@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from dal.testing import runtime
-from dal.testing.runtime import Function, InvocationFailed
 from dal.testing._runtime_process import RESPONSE_LIMIT
+from dal.testing.runtime import Function, InvocationFailed
 
 FUNCTIONS = Path(__file__).parent / "functions"
 ROOT = Path(__file__).parents[2]
@@ -217,14 +217,14 @@ class TestTime:
                 f"RequestId: {failed.request_id} Error: Task timed out after 0.30 seconds"
             ),
         }
-        assert 0.3 <= failed.duration < 0.6
+        assert 0.3 <= failed.duration < 2.0
         assert not failed.cold
 
     def test_the_import_is_not_on_the_clock_of_the_invocation(self):
-        with function("slow.remaining", timeout=0.3, environment={"SLOW_IMPORT": "0.4"}) as fn:
+        with function("slow.remaining", timeout=0.5, environment={"SLOW_IMPORT": "0.6"}) as fn:
             late = fn.invoke()
-        assert 200 < late.answer() <= 300
-        assert late.init_duration > 0.4
+        assert 300 < late.answer() <= 500
+        assert late.init_duration > 0.6
         assert late.duration < 0.2
 
     def test_an_import_over_the_limit_is_started_again_on_the_clock(self, monkeypatch):
