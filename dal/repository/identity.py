@@ -50,7 +50,7 @@ def identity_condition(model: type[Any], identity: object) -> ColumnElement[bool
     columns = _mapper(model).primary_key
     return sa.and_(
         *(
-            column == _checked(value, column, name)
+            getattr(model, name) == _checked(value, column, name)
             for column, value, name in zip(columns, values, names, strict=True)
         )
     )

@@ -193,7 +193,7 @@ class TestBackDoors:
         "driver.commit": lambda session: session.connection().connection.commit(),
         "driver.rollback": lambda session: session.connection().connection.rollback(),
         "driver.begin": lambda session: session.connection().connection.begin(),
-        "driver.autocommit": lambda s: s.connection().connection.autocommit(True),  # noqa: FBT003
+        "driver.autocommit": lambda s: s.connection().connection.autocommit(True),
         **{
             text: lambda session, text=text: session.execute(sa.text(text))
             for text in (
@@ -288,9 +288,8 @@ class TestErrorsInside:
                 "INSERT INTO account (owner, balance) VALUES ('half', 0); "
                 "INSERT INTO account (owner, balance) VALUES ('half', 0); END"
             )
-        with pytest.raises(DuplicateKey), db.scope() as session:
-            with pytest.raises(DuplicateKey):
-                session.execute(sa.text("CALL half()"))
+        with pytest.raises(DuplicateKey), db.scope() as session, pytest.raises(DuplicateKey):
+            session.execute(sa.text("CALL half()"))
         assert owners(admin) == []
 
     def test_an_exit_exception_in_a_statement_dooms_the_scope(self, db, admin, interrupt_after):
@@ -340,13 +339,12 @@ class TestSavepoints:
         assert owners(admin) == ["ada", "bob"]
 
     def test_they_nest(self, db, admin):
-        with db.scope() as session:
-            with db.savepoint():
-                session.execute(insert("outer"))
-                with pytest.raises(DuplicateKey), db.savepoint():
-                    session.execute(insert("inner"))
-                    session.add(Account(owner="outer"))
-                session.execute(insert("on"))
+        with db.scope() as session, db.savepoint():
+            session.execute(insert("outer"))
+            with pytest.raises(DuplicateKey), db.savepoint():
+                session.execute(insert("inner"))
+                session.add(Account(owner="outer"))
+            session.execute(insert("on"))
         assert owners(admin) == ["on", "outer"]
 
     def test_callbacks_of_a_block_that_was_undone_are_dropped(self, db):
