@@ -180,9 +180,10 @@ def _start(image: str, wanted: Wanted) -> Running:
         mysql.start()
         address, answer = _reach(mysql, password)
     except BaseException as error:
+        log = _log(mysql)
         keeper.end()
         if isinstance(error, _Troubles):
-            why = complaint(_explained(error))
+            why = complaint(log or _explained(error))
             raise Unavailable(f"the container of {image} did not start: {why}") from error
         raise
     finally:
@@ -194,6 +195,12 @@ def _start(image: str, wanted: Wanted) -> Running:
         answer=answer,
         stop=keeper.end,
     )
+
+
+def _log(mysql: MySqlContainer) -> str:
+    with contextlib.suppress(*_Troubles):
+        return b"\n".join(mysql.get_logs()).decode(errors="replace")
+    return ""
 
 
 def _engine_is_near(mysql: MySqlContainer) -> bool:
