@@ -1,0 +1,114 @@
+"""What one function has committed, the next invocation of another one reads."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from dal.testing.runtime import Function
+
+FUNCTIONS = Path(__file__).parent / "functions"
+ROUNDS = 1000
+VERBS = [
+    "get",
+    "get_one",
+    "one",
+    "one_or_none",
+    "first",
+    "find",
+    "exists",
+    "count",
+    "session.get",
+    "session.get_one",
+    "session.scalars",
+    "columns",
+    "aggregate",
+]
+
+
+@pytest.fixture
+def counter(admin):
+    with admin.cursor() as cursor:
+        cursor.execute("CREATE TABLE counter (id INT PRIMARY KEY, value INT NOT NULL)")
+        cursor.execute("INSERT INTO counter VALUES (1, 0)")
+
+
+@pytest.fixture
+def function(environment):
+    opened = []
+
+    def deploy(handler):
+        # The time of the clock is no subject here, and a loaded machine needs more of it.
+        opened.append(Function(handler, environment=environment, path=[FUNCTIONS], timeout=20.0))
+        return opened[-1]
+
+    yield deploy
+    for one in opened:
+        one.close()
+
+
+def stored(admin):
+    with admin.cursor() as cursor:
+        cursor.execute("SELECT value FROM counter")
+        return cursor.fetchone()[0]
+
+
+def sessions(admin):
+    """How many sessions besides the admin's are in the test's database."""
+    with admin.cursor() as cursor:
+        cursor.execute(
+            "SELECT COUNT(*) FROM information_schema.processlist "
+            "WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+        )
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.usefixtures("counter")
+class TestTheNaiveFunction:
+    def test_reads_what_was_there_when_it_first_read(self, function, admin):
+        writer, reader = function("fresh.write"), function("naive.read")
+        assert reader.invoke().answer() == 0
+        read = []
+        for value in range(1, 11):
+            writer.invoke({"value": value}).answer()
+            assert stored(admin) == value
+            if value == 5:
+                reader.freeze()
+            read.append(reader.invoke().answer())
+        assert read == [0] * 10, "it proves nothing about dal unless this one reads stale data"
+
+    def test_leaves_its_connection_open_between_invocations(self, function, admin):
+        reader = function("naive.read")
+        reader.invoke().answer()
+        assert sessions(admin) == 1
+
+
+@pytest.mark.usefixtures("counter")
+class TestDal:
+    def test_reads_nothing_stale_in_a_thousand_rounds_of_two_warm_processes(self, function, admin):
+        writer, reader = function("fresh.write"), function("fresh.read")
+        stale = []
+        for value in range(1, ROUNDS + 1):
+            verb = VERBS[value % len(VERBS)]
+            event = {"value": value, "verb": verb, "read_only": bool(value // len(VERBS) % 2)}
+            assert writer.invoke(event).answer() == value
+            if value % 10 == 0:
+                writer.freeze()
+            read = reader.invoke(event).answer()
+            if value % 10 == 5:
+                reader.freeze()
+            if read != value:
+                stale.append((event, read))
+        assert stale == []
+        assert stored(admin) == ROUNDS
+        assert (writer.cold_starts, reader.cold_starts) == (1, 1)
+
+    def test_leaves_no_connection_between_invocations(self, function, admin):
+        writer, reader = function("fresh.write"), function("fresh.read")
+        writer.invoke({"value": 1}).answer()
+        reader.invoke({"value": 1, "verb": "get", "read_only": False}).answer()
+        reader.invoke({"value": 1, "verb": "get", "read_only": True}).answer()
+        end = time.monotonic() + 1
+        while sessions(admin) and time.monotonic() < end:
+            time.sleep(0.01)  # the server forgets a session a moment after the client has left
+        assert sessions(admin) == 0
