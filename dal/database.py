@@ -47,6 +47,11 @@ class Database:
         return f"Database({self._settings.url()})"
 
     @property
+    def settings(self) -> Settings:
+        """What this database was made with."""
+        return self._settings
+
+    @property
     def engine(self) -> Engine:
         """The engine below: its connections are their own, outside every scope."""
         return self._engine

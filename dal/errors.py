@@ -10,9 +10,11 @@ Error:
      │   ├─ ReadOnlyScope          a write, a lock or a savepoint in a read-only scope
      │   ├─ UnflushedChanges       a read that would overwrite changes not written yet
      │   └─ InvalidArgument        a value that cannot mean anything here
+     │       └─ InvalidCursor      a page token that is not of this ordering, or was altered
      ├─ RollbackOnly               the scope goes on after something already ended it
      ├─ UnencodableAnswer          the handler's answer is not JSON, or too large
      ├─ NotFound, MultipleFound    a row that must be there, or must be alone
+     ├─ StaleVersion               the row has another version than the one it was read with
      ├─ DeadlineExceeded           no time left in this invocation
      └─ DatabaseError              what the server or the connection said, by error number
          ├─ ConnectError           no connection was made; nothing began
@@ -53,6 +55,7 @@ __all__ = [
     "Error",
     "ForeignKeyViolation",
     "InvalidArgument",
+    "InvalidCursor",
     "LockNotAvailable",
     "LockWaitTimeout",
     "MultipleFound",
@@ -63,6 +66,7 @@ __all__ = [
     "ReadOnlyScope",
     "RollbackOnly",
     "ScopeEnded",
+    "StaleVersion",
     "StatementTimeout",
     "TLSError",
     "TooManyConnections",
@@ -145,6 +149,16 @@ class UnflushedChanges(UsageError):
 
 class InvalidArgument(UsageError, ValueError):
     """An argument that cannot mean anything here."""
+
+
+class InvalidCursor(InvalidArgument):
+    """A page token of another ordering, truncated or altered; usually the client's fault."""
+
+
+class StaleVersion(Error):
+    """The row was changed by another transaction since it was read: its version differs."""
+
+    transient = True
 
 
 class RollbackOnly(Error):

@@ -27,6 +27,7 @@ _NUMBERS: dict[str, type[int] | type[float]] = {
     "statement_timeout": float,
     "lock_wait_timeout": int,
     "idle_timeout": int,
+    "max_statement_bytes": int,
 }
 _MAY_BE_NONE = {"statement_timeout", "idle_timeout"}
 _LOWEST = {int: 1, float: 0.001}
@@ -55,6 +56,8 @@ class Settings:
         idle_timeout: Whole seconds after which the server drops a connection that went silent, and
             its locks; counted from the last statement. A deadline takes its place. None: the
             server's own.
+        max_statement_bytes: Bytes that a statement of many rows may have; more are sent as
+            several. Behind RDS Proxy 16,000: a longer one pins its connection.
     """
 
     host: str
@@ -68,6 +71,7 @@ class Settings:
     statement_timeout: float | None = 30.0
     lock_wait_timeout: int = 5
     idle_timeout: int | None = 60
+    max_statement_bytes: int = 1_000_000
 
     def __post_init__(self) -> None:
         for name in ("host", "user", "database"):

@@ -93,7 +93,7 @@ def test_reflection_knows_keys_and_foreign_keys(engine):
 VIOLATIONS = [
     ("INSERT INTO account VALUES (2, 'ada', 0)", DuplicateKey, 1062),
     ("INSERT INTO account VALUES (1, 'bob', 0)", DuplicateKey, 1062),
-    ("INSERT INTO account (owner) VALUES (NULL)", NotNullViolation, 1048),
+    ("INSERT INTO account (owner, balance) VALUES (NULL, 0)", NotNullViolation, 1048),
     ("INSERT INTO account (owner) VALUES ('bob')", NotNullViolation, 1364),
     ("INSERT INTO account (owner, balance) VALUES (REPEAT('x', 51), 0)", DataTooLong, 1406),
     ("INSERT INTO account (owner, balance) VALUES ('b', 99999999999)", OutOfRange, 1264),

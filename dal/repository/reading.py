@@ -1,0 +1,150 @@
+"""Reading rows: by key, by conditions, one or many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm.interfaces import ORMOption
+
+from dal.errors import InvalidArgument, MultipleFound, NotFound
+from dal.repository.conditions import Order, checked_conditions, checked_limit, checked_order
+from dal.repository.identity import identity_condition
+from dal.repository.source import Row, Source
+
+
+class Reading(Source[Row]):
+    """The verbs that read."""
+
+    def get(self, identity: Any, *, options: Sequence[ORMOption] = ()) -> Row | None:
+        """Return the row with this primary key, or None. One SELECT.
+
+        Args:
+            identity: The key; a tuple or a dictionary where it has several columns.
+            options: SQLAlchemy's loader options.
+
+        Raises:
+            InvalidArgument: None, or not as many values as the key has columns.
+        """
+        rows = self._rows([identity_condition(self.model, identity)], options=options)
+        return rows[0] if rows else None
+
+    def get_one(self, identity: Any, *, options: Sequence[ORMOption] = ()) -> Row:
+        """Return the row with this primary key. One SELECT.
+
+        Raises:
+            NotFound: there is none.
+            InvalidArgument: as `get`.
+        """
+        row = self.get(identity, options=options)
+        if row is None:
+            raise NotFound(f"no {self.model.__name__} has the key {identity!r}")
+        return row
+
+    def one(self, *where: ColumnElement[bool], options: Sequence[ORMOption] = ()) -> Row:
+        """Return the only row that fits all conditions. One SELECT, of two rows at most.
+
+        Raises:
+            NotFound: none fits.
+            MultipleFound: more than one fits.
+            InvalidArgument: no condition, or something that is none.
+        """
+        row = self.one_or_none(*where, options=options)
+        if row is None:
+            raise NotFound(f"no {self.model.__name__} fits")
+        return row
+
+    def one_or_none(
+        self, *where: ColumnElement[bool], options: Sequence[ORMOption] = ()
+    ) -> Row | None:
+        """Return the only row that fits all conditions, or None. One SELECT, of two rows at most.
+
+        Raises:
+            MultipleFound: more than one fits.
+            InvalidArgument: no condition, or something that is none.
+        """
+        rows = self._rows(checked_conditions(where), options=options, limit=2)
+        if len(rows) > 1:
+            raise MultipleFound(f"more than one {self.model.__name__} fits")
+        return rows[0] if rows else None
+
+    def first(
+        self,
+        *where: ColumnElement[bool],
+        order_by: Order | Sequence[Order],
+        options: Sequence[ORMOption] = (),
+    ) -> Row | None:
+        """Return the first row in this order that fits all conditions, or None. One SELECT.
+
+        Raises:
+            InvalidArgument: no order, or something that is no condition.
+        """
+        order = checked_order(order_by)
+        if not order:
+            raise InvalidArgument("first() wants an order_by: without one any row may be the first")
+        rows = self._rows(
+            checked_conditions(where, or_all=True), order_by=order, options=options, limit=1
+        )
+        return rows[0] if rows else None
+
+    def find(
+        self,
+        *where: ColumnElement[bool],
+        order_by: Order | Sequence[Order] = (),
+        limit: int | None = None,
+        options: Sequence[ORMOption] = (),
+    ) -> list[Row]:
+        """Return the rows that fit all conditions, perhaps none. One SELECT.
+
+        Args:
+            where: Conditions; `everything()` for all rows of the table.
+            order_by: Columns, or `column.desc()`; without it the order is the server's choice.
+            limit: The most rows to return.
+            options: SQLAlchemy's loader options.
+
+        Raises:
+            InvalidArgument: neither a condition nor a limit, or something that is none.
+        """
+        conditions = checked_conditions(where, or_all=limit is not None)
+        return self._rows(
+            conditions,
+            order_by=checked_order(order_by),
+            limit=None if limit is None else checked_limit(limit),
+            options=options,
+        )
+
+    def exists(self, *where: ColumnElement[bool]) -> bool:
+        """Return whether a row fits all conditions. One SELECT, which stops at the first.
+
+        Raises:
+            InvalidArgument: something that is no condition.
+        """
+        query = sa.select(sa.literal(1)).select_from(self.model)
+        query = query.where(*checked_conditions(where, or_all=True)).limit(1)
+        return self.session.execute(query).first() is not None
+
+    def count(self, *where: ColumnElement[bool]) -> int:
+        """Return how many rows fit all conditions. One SELECT, which reads every one of them.
+
+        Raises:
+            InvalidArgument: something that is no condition.
+        """
+        query = sa.select(sa.func.count()).select_from(self.model)
+        query = query.where(*checked_conditions(where, or_all=True))
+        return self.session.execute(query).scalar_one()
+
+    def _rows(
+        self,
+        where: Sequence[ColumnElement[bool]],
+        *,
+        order_by: Sequence[Order] = (),
+        limit: int | None = None,
+        options: Sequence[ORMOption] = (),
+    ) -> list[Row]:
+        query = sa.select(self.model).where(*where).order_by(*order_by).options(*options)
+        if limit is not None:
+            query = query.limit(limit)
+        # unique(): joined eager loading of collections repeats the entity.
+        return list(self.session.execute(query).unique().scalars())
