@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import median, median_low
 from typing import Any
 
 from rich import box
@@ -50,8 +50,8 @@ class Figures:
 
     stale_reads: int
     connections_left: int
-    create_round_trips: float
-    read_round_trips: float
+    create_round_trips: int
+    read_round_trips: int
     create_ms: float
     read_ms: float
     user_stored: int
@@ -158,8 +158,8 @@ def measure(site: Site, way: str) -> Figures:
     return Figures(
         stale_reads=sum(read.answer is None for read in reads),
         connections_left=connections_left,
-        create_round_trips=median(call.round_trips for call in creates),
-        read_round_trips=median(call.round_trips for call in reads),
+        create_round_trips=median_low(call.round_trips for call in creates),
+        read_round_trips=median_low(call.round_trips for call in reads),
         create_ms=round(1000 * median(call.seconds for call in creates), 1),
         read_ms=round(1000 * median(call.seconds for call in reads), 1),
         user_stored=creates[-1].answer["id"],
@@ -193,15 +193,17 @@ def show(server: Server, ways: Mapping[str, Figures]) -> None:
 
     row("stale reads", lambda way: _wanted_none(way.stale_reads, f" of {ROUNDS}"))
     row("connections left open", lambda way: _wanted_none(way.connections_left))
-    row("round trips to create a user", lambda way: f"{way.create_round_trips:g}")
-    row("round trips to read it", lambda way: f"{way.read_round_trips:g}")
+    row("round trips to create a user", lambda way: str(way.create_round_trips))
+    row("round trips to read it", lambda way: str(way.read_round_trips))
     row("time to create, median", lambda way: f"{way.create_ms:.1f} ms")
     row("time to read, median", lambda way: f"{way.read_ms:.1f} ms")
     console.print(table)
     console.print("The last read, after create_user had answered with this id:")
     for way, figures in ways.items():
         label = f"{TITLES[way]}, id {figures.user_stored}"
-        console.print(f"  {label:<26}{json.dumps(figures.answer_read)}", soft_wrap=True)
+        console.print(
+            f"  {label:<26}{json.dumps(figures.answer_read)}", markup=False, soft_wrap=True
+        )
     console.print()
 
 
@@ -216,9 +218,9 @@ def meaning(ways: Mapping[str, Figures]) -> str:
     return (
         "The old way saves the connect and reads from the snapshot of its first transaction: "
         f"{naive.stale_reads} of {ROUNDS} reads missed a row that was committed. dal missed none "
-        f"and left nothing open, in {dal.create_round_trips:g} and {dal.read_round_trips:g} round "
-        f"trips, where the same care by hand takes {careful.create_round_trips:g} and "
-        f"{careful.read_round_trips:g} and {times_longer:.1f} times as long."
+        f"and left nothing open, in {dal.create_round_trips} and {dal.read_round_trips} round "
+        f"trips, where the same care by hand takes {careful.create_round_trips} and "
+        f"{careful.read_round_trips} and {times_longer:.1f} times as long."
     )
 
 
@@ -227,7 +229,7 @@ def say(what: str) -> None:
     print(what, file=sys.stderr)
 
 
-def main() -> str | int | None:
+def main() -> str | int:
     """Run the demo and return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m examples.users.demo",
