@@ -14,8 +14,9 @@ from dal import aws
 from dal.aws.handler import Handler, RollbackWhen
 from dal.engine import Settings, create_engine
 from dal.engine.deadline import NEVER, Deadline
-from dal.errors import InvalidArgument, NoActiveScope
+from dal.errors import InvalidArgument, NoActiveScope, UsageError
 from dal.scope import Scope, Session, as_current, current_scope
+from dal.scope.attempts import Result, checked_attempts, run_again
 
 
 class Database:
@@ -55,6 +56,11 @@ class Database:
     def engine(self) -> Engine:
         """The engine below: its connections are their own, outside every scope."""
         return self._engine
+
+    @property
+    def has_scope(self) -> bool:
+        """Whether a scope of this database is open here."""
+        return current_scope(self) is not None
 
     @property
     def session(self) -> Session:
@@ -99,6 +105,40 @@ class Database:
             scope.complete()
         scope.run_callbacks()
 
+    def run(
+        self,
+        unit: Callable[[], Result],
+        *,
+        attempts: int = 3,
+        read_only: bool = False,
+        deadline: float | None = None,
+    ) -> Result:
+        """Return what `unit` returns, run in a scope; again in a fresh one after a transient error.
+
+        Args:
+            unit: The unit of work; what it does outside the database happens again.
+            attempts: How often to run it at most.
+            read_only: As for `scope`.
+            deadline: Seconds from now for all attempts together; None: no such limit.
+
+        Raises:
+            UsageError: a scope is open already: nobody could undo just a part of it.
+            what the last attempt raised, with those before in its `attempts`.
+        """
+        checked_attempts(attempts)
+        limit = _deadline(deadline)
+        if self.has_scope:
+            raise UsageError(
+                "db.run() inside a scope: a part of a transaction cannot be run again; call the "
+                "function itself, or end the scope first"
+            )
+
+        def attempt() -> Result:
+            with self.scope(read_only=read_only, deadline=limit.remaining()):
+                return unit()
+
+        return run_again(attempt, attempts=attempts, deadline=limit)
+
     def savepoint(self) -> AbstractContextManager[None]:
         """Undo what the block wrote, and nothing else, if it raises; two round trips.
 
@@ -136,6 +176,7 @@ class Database:
         /,
         *,
         read_only: bool = False,
+        attempts: int = 1,
         reserve: float = aws.RESERVE,
         rollback_when: RollbackWhen = aws.is_failure,
     ) -> Callable[[Handler], Handler]: ...
@@ -146,6 +187,7 @@ class Database:
         /,
         *,
         read_only: bool = False,
+        attempts: int = 1,
         reserve: float = aws.RESERVE,
         rollback_when: RollbackWhen = aws.is_failure,
     ) -> Handler | Callable[[Handler], Handler]:
@@ -157,6 +199,9 @@ class Database:
         Args:
             handler: The handler.
             read_only: SELECTs alone, each fresh, without transaction and COMMIT.
+            attempts: How often to run it at most; again only after a transient error (a deadlock,
+                a lost connection), whole, in a fresh scope, and while there is time. The handler
+                must bear it: what it does outside the database happens again.
             reserve: Seconds of the invocation's time kept back for ROLLBACK and the answer.
             rollback_when: Given the answer, says whether it means ROLLBACK; the answer leaves all
                 the same. By default a dictionary with an integer `statusCode` of 400 or more.
@@ -168,7 +213,12 @@ class Database:
 
         def decorate(function: Handler) -> Handler:
             return aws.as_unit_of_work(
-                self, function, read_only=read_only, reserve=reserve, rollback_when=rollback_when
+                self,
+                function,
+                read_only=read_only,
+                attempts=attempts,
+                reserve=reserve,
+                rollback_when=rollback_when,
             )
 
         return decorate if handler is None else decorate(handler)

@@ -34,7 +34,7 @@ behind follows the manual's "InnoDB Error Handling".
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 __all__ = [
     "DISCONNECTS",
@@ -88,10 +88,12 @@ class Error(Exception):
         transaction_lost: Whether the transaction is gone, with everything written in it.
         constraint, table, columns: The names that the server gave, where it gave any.
         statement: The SQL text without its parameters, where there was a statement.
+        attempts: The errors of the attempts before this one, where the unit of work ran again.
     """
 
-    transient: ClassVar[bool] = False
-    transaction_lost: ClassVar[bool] = False
+    transient: bool = False
+    transaction_lost: bool = False
+    attempts: tuple[Exception, ...] = ()
 
     def __init__(
         self,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 from dal.aws.answer import is_failure, prove_encodable
+from dal.engine.deadline import Deadline
 from dal.errors import InvalidArgument
+from dal.scope.attempts import checked_attempts, run_again
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 RollbackWhen = Callable[[Any], bool]
@@ -20,6 +23,10 @@ RESERVE = 0.5
 
 class UnitsOfWork(Protocol):
     """What opens scopes."""
+
+    @property
+    def has_scope(self) -> bool:
+        """Whether a scope is open here, which a new one would join."""
 
     def scope(
         self, *, read_only: bool = ..., deadline: float | None = ...
@@ -35,10 +42,11 @@ def as_unit_of_work(
     handler: Handler,
     *,
     read_only: bool,
+    attempts: int,
     reserve: float,
     rollback_when: RollbackWhen,
 ) -> Handler:
-    """Return `handler` with one scope of `database` around each call."""
+    """Return `handler` with one scope of `database` around each call, or each attempt at it."""
     name = getattr(handler, "__qualname__", repr(handler))
     if not callable(handler):
         raise InvalidArgument(f"a handler is a function, not {handler!r}")
@@ -58,26 +66,33 @@ def as_unit_of_work(
     if not callable(rollback_when):
         raise InvalidArgument(f"rollback_when wants a callable, not {rollback_when!r}")
 
+    checked_attempts(attempts)
+
     @functools.wraps(handler)
     def unit_of_work(*args: Any, **kwargs: Any) -> Any:
-        deadline = seconds_left(args, kwargs, reserve)
-        with database.scope(read_only=read_only, deadline=deadline):
-            answer = handler(*args, **kwargs)
-            prove_encodable(answer)
-            if rollback_when(answer):
-                database.rollback_only()
-        return answer
+        deadline = Deadline(seconds_left(args, kwargs) - reserve)
+
+        def attempt() -> Any:
+            with database.scope(read_only=read_only, deadline=deadline.remaining()):
+                answer = handler(*args, **kwargs)
+                prove_encodable(answer)
+                if rollback_when(answer):
+                    database.rollback_only()
+            return answer
+
+        joins = database.has_scope  # then the outer scope is the unit, and runs again or not
+        return run_again(attempt, attempts=1 if joins else attempts, deadline=deadline)
 
     return unit_of_work  # type: ignore[return-value]
 
 
-def seconds_left(args: Any, kwargs: Any, reserve: float) -> float | None:
-    """Return the seconds until the invocation's deadline less `reserve`; None without a context."""
+def seconds_left(args: Any, kwargs: Any) -> float:
+    """Return the seconds until the invocation's deadline; infinite without a Lambda context."""
     for value in (*args, *kwargs.values()):
         remaining = getattr(value, "get_remaining_time_in_millis", None)
         if remaining is not None:
-            return max(0.0, float(remaining()) / 1000 - reserve)
-    return None
+            return float(remaining()) / 1000
+    return math.inf
 
 
 __all__ = ["RESERVE", "as_unit_of_work", "is_failure"]

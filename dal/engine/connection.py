@@ -69,6 +69,11 @@ class Purpose:
 _purpose: ContextVar[Purpose] = ContextVar("dal_connection_purpose", default=Purpose())  # noqa: B039
 
 
+def current_purpose() -> Purpose:
+    """Return what a connection opened here and now would be for."""
+    return _purpose.get()
+
+
 @contextlib.contextmanager
 def connecting_for(purpose: Purpose) -> Iterator[None]:
     """Make every connection that is opened inside the block one for `purpose`."""
@@ -82,10 +87,14 @@ def connecting_for(purpose: Purpose) -> Iterator[None]:
 class ConnectFailed(pymysql.OperationalError):
     """The driver's error while connecting, with the stage that it came from."""
 
-    def __init__(self, errno: int, message: str, stage: str, settings: Settings) -> None:
+    def __init__(
+        self, errno: int, message: str, stage: str, settings: Settings, *, may_pass: bool
+    ) -> None:
         super().__init__(errno, message)
         self.stage = stage
         self.settings = settings
+        #: Whether the same try may succeed a moment later.
+        self.may_pass = may_pass
 
 
 class CommitUnanswered(pymysql.OperationalError):
@@ -100,18 +109,18 @@ _NO_ANSWER = {CR.CR_SERVER_LOST, CR.CR_SERVER_LOST_EXTENDED, 1053, 1317, 3168, 3
 class Connection(PyMySQLConnection):
     """One session on the server, in the state that its purpose asks for."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, password: bytes, limit: float) -> None:
+        """Connect within `limit` seconds."""
         context = context_for(settings)
         super().__init__(
             host=settings.host,
             port=settings.port,
             user=settings.user,
-            password=settings.current_password(),
+            password=password,
             database=settings.database,
             charset="utf8mb4",
             autocommit=None,
             client_flag=CLIENT.FOUND_ROWS,  # SQLAlchemy reads rowcount as matched, not changed
-            connect_timeout=settings.connect_timeout,
             ssl=context,
             ssl_disabled=context is None,
             defer_connect=True,
@@ -120,7 +129,8 @@ class Connection(PyMySQLConnection):
             self.ctx = _StartTLS(context)
         self.settings = settings
         self._statement_limit = (settings.statement_timeout or math.inf) + GRACE
-        self.purpose = _purpose.get()
+        self._connect_limit = limit
+        self.purpose = current_purpose()
         self.owner: Owner | None = None
         #: Whether anything was sent since the last COMMIT or ROLLBACK.
         self.has_work = False
@@ -136,17 +146,16 @@ class Connection(PyMySQLConnection):
     # Connecting ---------------------------------------------------------------------------------
 
     def connect(self, sock: None = None) -> None:  # noqa: ARG002
-        """Connect, log in, set the session: all of it within `connect_timeout`.
+        """Connect, log in, set the session.
 
         Raises:
             ConnectFailed: with the stage that failed; the cause is the first error.
         """
-        limit = self.settings.connect_timeout
         self._closed = False
         self._current_timeout = None
         stage = "connect"
         try:
-            channel = Channel(self.host, self.port, limit, self.purpose.deadline)
+            channel = Channel(self.host, self.port, self._connect_limit, self.purpose.deadline)
             self._sock, self._rfile = channel, channel.makefile("rb")
             self._next_seq_id = 0
             stage = "greeting"
@@ -313,13 +322,19 @@ def _seconds(limit: float) -> int:
     return max(1, math.ceil(limit))
 
 
+# Full (1040, 1203, 1226), shutting down (1053), lost on the way in.
+_MAY_PASS = {1040, 1203, 1226, 1053, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
+
+
 def _connect_failed(error: Exception, stage: str, settings: Settings) -> ConnectFailed:
     root = error.__context__ if isinstance(error.__context__, OSError) else error
-    number, text = CR.CR_CONN_HOST_ERROR, str(root)
-    if isinstance(root, ssl.SSLError):
+    number, text, may_pass = CR.CR_CONN_HOST_ERROR, str(root), False
+    if isinstance(root, ssl.SSLEOFError | ConnectionError):
+        may_pass = True  # refused, reset or hung up, in the TLS handshake as well
+    elif isinstance(root, ssl.SSLError):
         number, stage = CR.CR_SSL_CONNECTION_ERROR, "tls"
     elif isinstance(root, socket.gaierror):
-        stage = "name"
+        stage, may_pass = "name", root.errno == socket.EAI_AGAIN
     elif isinstance(root, DeadlinePassed):
         stage = "deadline"
     elif isinstance(root, TimeoutError):
@@ -328,4 +343,5 @@ def _connect_failed(error: Exception, stage: str, settings: Settings) -> Connect
         number, stage = CR.CR_AUTH_PLUGIN_ERR, "rsa"
     elif isinstance(error, pymysql.Error) and error.args and isinstance(error.args[0], int):
         number, text = error.args[0], str(error.args[-1])
-    return ConnectFailed(number, text, stage, settings)
+        may_pass = number in _MAY_PASS
+    return ConnectFailed(number, text, stage, settings, may_pass=may_pass)

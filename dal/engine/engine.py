@@ -10,7 +10,7 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.pool import NullPool
 
-from dal.engine.connection import Connection
+from dal.engine.connecting import connect
 from dal.engine.settings import Settings
 from dal.engine.tls import context_for
 from dal.engine.translate import name_the_error
@@ -42,7 +42,7 @@ def create_engine(url: str | URL | Settings, **settings: Any) -> Engine:
     engine = sqlalchemy.create_engine(
         checked.url(),
         poolclass=NullPool,
-        creator=lambda: Connection(checked),
+        creator=lambda: connect(checked),
         pool_reset_on_return=None,  # NullPool closes instead: nothing is left to roll back
         hide_parameters=True,
     )

@@ -163,7 +163,13 @@ class Settings:
     def current_password(self) -> bytes:
         """Return the password as UTF-8; PyMySQL would make Latin-1 of text."""
         password = self.password() if callable(self.password) else self.password
+        if not isinstance(password, str | bytes):
+            raise _wrong("password", f"came as {type(password).__name__} from its callable")
         return password.encode() if isinstance(password, str) else password
+
+    def with_password(self, password: bytes) -> Self:
+        """Return the same settings with a password that is not asked for again."""
+        return dataclasses.replace(self, password=password)
 
     def url(self) -> URL:
         """Return the address as SQLAlchemy shows it, without the password."""

@@ -154,7 +154,10 @@ def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Er
         advice = _STAGES[original.stage]
     if isinstance(original.__cause__, ssl.SSLCertVerificationError):
         text = f"its certificate is not trusted: {original.__cause__.verify_message}"
-    return kind(
+    error = kind(
         f"cannot connect to MySQL at {settings.host}:{settings.port}: {text}; {advice}",
         errno=number,
     )
+    if original.stage in {"name", "rsa"} and not original.may_pass:
+        error.transient = False
+    return error

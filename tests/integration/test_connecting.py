@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.util
+import threading
 import time
 
 import pymysql
@@ -62,17 +63,32 @@ def test_a_server_that_drips_is_given_up_in_time(through, moment):
 
 @pytest.mark.parametrize("action", ["cut", "reset"])
 @pytest.mark.parametrize("moment", ["accept", "greeting", "login", 1])
-def test_a_server_that_hangs_up_is_an_error_at_once(through, moment, action):
+def test_a_server_that_hangs_up_once_is_tried_again(through, moment, action):
     proxy, db = through
-    proxy.on(moment, action)
-    error = fails(db, ConnectError, f"127.0.0.1:{proxy.port}")
-    assert error.transient
+    fault = proxy.on(moment, action)
+    assert ask(db) == 1
+    assert fault.fired
+
+
+@pytest.mark.parametrize("moment", ["accept", "greeting", "login", 1])
+def test_a_server_that_always_hangs_up_is_given_up_in_time(through, moment):
+    proxy, db = through
+    proxy.on(moment, "reset", times=None)
+    assert fails(db, ConnectError, f"127.0.0.1:{proxy.port}").transient
+    assert len(proxy.connections) > 1
 
 
 def test_a_port_without_a_server(through):
     proxy, db = through
     proxy.refuse()
     assert fails(db, ConnectError, "Connection refused", "security group").transient
+
+
+def test_a_server_that_comes_back_in_time_is_reached(through):
+    proxy, db = through
+    proxy.refuse()
+    threading.Timer(0.3, proxy.release).start()
+    assert ask(db) == 1
 
 
 def test_a_host_without_an_address(environment):
@@ -144,6 +160,20 @@ def test_the_password_callable_is_asked_at_each_connect(environment, server):
     db = Database.from_env(environment, password=password)
     assert ask(db) == ask(db) == 1
     assert len(asked) == 2
+
+
+def test_a_refused_password_is_asked_for_once_more(environment, server):
+    passwords = iter(["rotated away", server.password])
+    db = Database.from_env(environment, password=lambda: next(passwords), connect_timeout=LIMIT)
+    assert ask(db) == 1
+
+
+@pytest.mark.parametrize("passwords", [["old", "old"], ["old", "older", "oldest"]])
+def test_a_password_that_stays_refused_is_given_up(environment, passwords):
+    asked = iter(passwords)
+    db = Database.from_env(environment, password=lambda: next(asked), connect_timeout=LIMIT)
+    fails(db, AccessDenied)
+    assert len(list(asked)) == len(passwords) - 2
 
 
 def test_a_password_of_any_characters(environment, server, admin, database):

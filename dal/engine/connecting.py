@@ -1,0 +1,36 @@
+"""Making a connection, again where nothing had begun and the next try may be luckier."""
+
+from __future__ import annotations
+
+from dal.engine.backoff import Backoff
+from dal.engine.connection import ConnectFailed, Connection, current_purpose
+from dal.engine.deadline import Deadline
+from dal.engine.settings import Settings
+
+_ACCESS_DENIED = 1045
+
+
+def connect(settings: Settings) -> Connection:
+    """Return a new connection; all tries together take `connect_timeout` at the most.
+
+    Tried again: a server that is full, refuses, or goes away while logging in. A refused password
+    is tried once more, and only if it comes from a callable that gives another one now: a secret
+    that was rotated.
+
+    Raises:
+        ConnectFailed: the last try's, once the time is up or another try would not help.
+    """
+    limit = Deadline(settings.connect_timeout)
+    backoff = Backoff()
+    password = settings.current_password()
+    while True:
+        try:
+            return Connection(settings, password, limit.remaining())
+        except ConnectFailed as failure:
+            if failure.args[0] == _ACCESS_DENIED and callable(settings.password):
+                refused, password = password, settings.current_password()
+                if password == refused:
+                    raise
+                settings = settings.with_password(password)
+            elif not failure.may_pass or not backoff.wait(limit, current_purpose().deadline):
+                raise

@@ -1,0 +1,49 @@
+"""Running a unit of work again: all of it, never a statement of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from dal.engine.backoff import Backoff
+from dal.engine.deadline import Deadline
+from dal.errors import Error, InvalidArgument
+
+Result = TypeVar("Result")
+
+
+def run_again(unit: Callable[[], Result], *, attempts: int, deadline: Deadline) -> Result:
+    """Return what `unit` returns, running it again after a transient error.
+
+    Each attempt must open a scope of its own. In between it waits with full jitter; no attempt
+    begins after the deadline.
+
+    Raises:
+        what the last attempt raised; an `Error` has those of the attempts before in `attempts`.
+    """
+    backoff = Backoff()
+    failed: list[Exception] = []
+    while True:
+        try:
+            return unit()
+        except Exception as error:
+            if isinstance(error, Error):
+                error.attempts = tuple(failed)
+                again = error.transient and len(failed) + 1 < attempts
+                if again and backoff.wait(deadline):
+                    failed.append(error)
+                    continue
+            elif failed:
+                error.add_note(f"after {len(failed)} attempts that failed: {failed}")
+            raise
+
+
+def checked_attempts(attempts: object) -> int:
+    """Return the number of attempts.
+
+    Raises:
+        InvalidArgument: it is not a whole number from 1 up.
+    """
+    if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
+        raise InvalidArgument(f"attempts is a whole number from 1 up, not {attempts!r}")
+    return attempts
