@@ -161,12 +161,15 @@ class Outcome:
 
     @property
     def timed_out(self):
-        error = self.invocation.error
-        return error is not None and error["errorType"] == "Sandbox.Timedout"
+        return was_killed(self.invocation)
 
     @property
     def committed(self):
         return "COMMIT" in self.statements
+
+
+def was_killed(invocation):
+    return invocation.error is not None and invocation.error["errorType"] == "Sandbox.Timedout"
 
 
 def work_off(server, events):
@@ -190,14 +193,13 @@ def outcome(function, event, admin, proxy):
     proxy.reset()
     process = function.pid
     invocation = function.invoke(event)
-    timed_out = invocation.error is not None and function.pid is None
     return Outcome(
         ending=event["ending"],
         invocation=invocation,
         acknowledged=invocation.payload is not None and "token" in invocation.payload,
         same_process=process in (None, function.pid),
         # First, for it is on the clock.
-        closed=no_sessions_within(admin, 5 if timed_out else 1),
+        closed=no_sessions_within(admin, 5 if was_killed(invocation) else 1),
         statements=[statement for trace in proxy.connections for statement in trace.statements],
         stored=query(admin, "SELECT COUNT(*) FROM ledger WHERE token = %s", event["token"])[0][0],
     )
