@@ -12,13 +12,21 @@ import math
 import socket
 import ssl
 import time
-from typing import Any
+from typing import Any, NoReturn
+
+import pymysql
+from pymysql.constants import CR
 
 from dal.engine.deadline import Deadline
 
 
-class DeadlinePassed(TimeoutError):
-    """The wait was cut short by the scope's deadline, not by its own limit."""
+class TimedOut(pymysql.OperationalError):
+    """A wait ended before the server answered. No OSError: PyMySQL would make 2013 of it."""
+
+    def __init__(self, *, deadline_passed: bool) -> None:
+        super().__init__(CR.CR_SERVER_LOST, "no answer in time")
+        #: Whether it was the scope's deadline that cut the wait short, not its own limit.
+        self.deadline_passed = deadline_passed
 
 
 class Channel:
@@ -30,11 +38,33 @@ class Channel:
         Name resolution is the C library's and outside the deadline (resolv.conf bounds it).
 
         Raises:
-            OSError: as the operating system gives it; TimeoutError when the time is up.
+            OSError: as the operating system gives it.
+            TimedOut: the time is up.
         """
         self._deadline = deadline
+        #: The first error of the socket; PyMySQL keeps only its text.
+        self.failure: Exception | None = None
         self.allow(limit)
         self._socket = self._connect(host, port)
+
+    def _connect(self, host: str, port: int) -> socket.socket:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for position, (family, kind, protocol, _, address) in enumerate(addresses, 1):
+            candidate = socket.socket(family, kind, protocol)
+            try:
+                candidate.settimeout(self._patience())
+                candidate.connect(address)
+                candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                candidate.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            except BaseException as error:
+                candidate.close()
+                if not isinstance(error, OSError):
+                    raise
+                if position == len(addresses):
+                    self._failed(error)
+            else:
+                return candidate
+        raise OSError(f"no address for {host!r}")
 
     def allow(self, seconds: float) -> None:
         """Give everything from now on `seconds` together."""
@@ -46,51 +76,36 @@ class Channel:
         self._expires_at = math.inf
         self._silence = seconds
 
-    def _connect(self, host: str, port: int) -> socket.socket:
-        failure: OSError | None = None
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        ):
-            candidate = socket.socket(family, kind, protocol)
-            try:
-                candidate.settimeout(self._patience())
-                candidate.connect(address)
-                candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                candidate.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            except OSError as error:
-                candidate.close()
-                failure = error
-            except BaseException:
-                candidate.close()
-                raise
-            else:
-                return candidate
-        raise failure or OSError(f"no address for {host!r}")
-
     def _patience(self) -> float | None:
         """Return how long the next wait may be; None for without limit."""
         ends_at = min(self._expires_at, self._deadline.expires_at)
         seconds = min(ends_at - time.monotonic(), self._silence)
         if seconds <= 0:
-            raise self._timeout()
+            self._failed(TimeoutError())
         return None if seconds == math.inf else seconds
 
-    def _timeout(self) -> TimeoutError:
-        passed = self._deadline.remaining() == 0
-        return DeadlinePassed("the deadline passed") if passed else TimeoutError("timed out")
+    def _failed(self, error: OSError) -> NoReturn:
+        if isinstance(error, TimeoutError):
+            self.failure = TimedOut(deadline_passed=self._deadline.remaining() == 0)
+            raise self.failure from None
+        self.failure = error
+        raise error
 
     def wrap_tls(self, context: ssl.SSLContext, host: str) -> None:
         """Encrypt from here on; OpenSSL's handshake as a whole draws on the deadline."""
         self._socket.settimeout(self._patience())
-        self._socket = context.wrap_socket(self._socket, server_hostname=host)
+        try:
+            self._socket = context.wrap_socket(self._socket, server_hostname=host)
+        except OSError as error:
+            self._failed(error)
 
     def receive_into(self, buffer: Any) -> int:
         """Fill `buffer` with what has come; 0 means that the peer closed."""
         self._socket.settimeout(self._patience())
         try:
             return self._socket.recv_into(buffer)
-        except TimeoutError:
-            raise self._timeout() from None
+        except OSError as error:
+            self._failed(error)
 
     # What PyMySQL calls on its socket.
 
@@ -99,8 +114,8 @@ class Channel:
         self._socket.settimeout(self._patience())
         try:
             self._socket.sendall(data)
-        except TimeoutError:
-            raise self._timeout() from None
+        except OSError as error:
+            self._failed(error)
 
     def settimeout(self, seconds: float | None) -> None:
         """Ignore PyMySQL's timeouts per call: the deadline rules."""

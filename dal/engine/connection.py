@@ -23,7 +23,7 @@ import pymysql
 from pymysql.connections import Connection as PyMySQLConnection
 from pymysql.constants import CLIENT, COMMAND, CR
 
-from dal.engine.channel import Channel, DeadlinePassed
+from dal.engine.channel import Channel, TimedOut
 from dal.engine.deadline import NEVER, Deadline
 from dal.engine.settings import Settings
 from dal.engine.tls import context_for
@@ -154,6 +154,7 @@ class Connection(PyMySQLConnection):
         self._closed = False
         self._current_timeout = None
         stage = "connect"
+        channel: Channel | None = None
         try:
             channel = Channel(self.host, self.port, self._connect_limit, self.purpose.deadline)
             self._sock, self._rfile = channel, channel.makefile("rb")
@@ -166,9 +167,10 @@ class Connection(PyMySQLConnection):
             # Not query(): that draws on the limits of statements.
             super()._execute_command(COMMAND.COM_QUERY, self._session_state())
             self._read_query_result()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever a stranger's greeting provokes
             self._force_close()
-            raise _connect_failed(error, stage, self.settings) from error
+            failure = (channel and channel.failure) or error
+            raise _connect_failed(error, failure, stage, self.settings) from failure
         except BaseException:
             self._force_close()
             raise
@@ -231,6 +233,8 @@ class Connection(PyMySQLConnection):
         try:
             super()._execute_command(command, sql)
         except BaseException as error:
+            if isinstance(error, TimedOut):
+                self._force_close()  # PyMySQL does so after an OSError
             self._failed(error, sql)
             raise
         self._sent = sql[:32]
@@ -326,19 +330,21 @@ def _seconds(limit: float) -> int:
 _MAY_PASS = {1040, 1203, 1226, 1053, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
 
 
-def _connect_failed(error: Exception, stage: str, settings: Settings) -> ConnectFailed:
-    root = error.__context__ if isinstance(error.__context__, OSError) else error
-    number, text, may_pass = CR.CR_CONN_HOST_ERROR, str(root), False
-    if isinstance(root, ssl.SSLEOFError | ConnectionError):
-        may_pass = True  # refused, reset or hung up, in the TLS handshake as well
-    elif isinstance(root, ssl.SSLError):
-        number, stage = CR.CR_SSL_CONNECTION_ERROR, "tls"
-    elif isinstance(root, socket.gaierror):
-        stage, may_pass = "name", root.errno == socket.EAI_AGAIN
-    elif isinstance(root, DeadlinePassed):
-        stage = "deadline"
-    elif isinstance(root, TimeoutError):
+def _connect_failed(
+    error: Exception, failure: Exception, stage: str, settings: Settings
+) -> ConnectFailed:
+    """Return the driver's error for `error`, which came of `failure` on the socket, if on that."""
+    number, text, may_pass = CR.CR_CONN_HOST_ERROR, str(failure), False
+    if isinstance(failure, TimedOut):
+        if failure.deadline_passed:
+            stage = "deadline"
         text = f"no complete answer within {settings.connect_timeout:g} s"
+    elif isinstance(failure, ssl.SSLEOFError | ConnectionError):
+        may_pass = True  # refused, reset or hung up, in the TLS handshake as well
+    elif isinstance(failure, ssl.SSLError):
+        number, stage = CR.CR_SSL_CONNECTION_ERROR, "tls"
+    elif isinstance(failure, socket.gaierror):
+        stage, may_pass = "name", failure.errno == socket.EAI_AGAIN
     elif isinstance(error, RuntimeError) and "cryptography" in text:
         number, stage = CR.CR_AUTH_PLUGIN_ERR, "rsa"
     elif isinstance(error, pymysql.Error) and error.args and isinstance(error.args[0], int):

@@ -13,7 +13,7 @@ import pymysql
 from sqlalchemy.engine import ExceptionContext
 
 from dal import errors
-from dal.engine.channel import DeadlinePassed
+from dal.engine.channel import TimedOut
 from dal.engine.connection import CommitUnanswered, ConnectFailed
 from dal.engine.tls import RDS_BUNDLE
 
@@ -41,11 +41,11 @@ _NAMES: dict[type[errors.Error], re.Pattern[str]] = {
 # What to do about it, for errors whose text does not say.
 _ADVICE: dict[type[errors.Error], str] = {
     errors.Deadlock: "nothing of this transaction is stored; run the whole unit of work again",
-    errors.LockWaitTimeout: "the scope is rolled back; run the whole unit of work again",
+    errors.LockWaitTimeout: "another transaction holds the lock; run the whole unit of work again",
     errors.LockNotAvailable: "another transaction holds the row",
     errors.ReadOnlyScope: "open the scope, or the handler, without read_only",
-    errors.StatementTimeout: "the scope is rolled back; make it faster or raise statement_timeout",
-    errors.ConnectionLost: "the transaction is rolled back; run the whole unit of work again",
+    errors.StatementTimeout: "make the statement faster or raise statement_timeout",
+    errors.ConnectionLost: "what was not committed is lost; run the whole unit of work again",
 }
 
 _STAGES = {
@@ -99,13 +99,13 @@ def named_error(original: BaseException, statement: str | None = None) -> errors
             "not be stored; ask the data before running it again",
             errno=number,
         )
-    if isinstance(original.__context__, DeadlinePassed):
+    if isinstance(original, TimedOut) and original.deadline_passed:
         return errors.DeadlineExceeded(
-            "the deadline passed; the connection is closed and the transaction is rolled back",
+            "the deadline passed; the connection is closed and what was not committed is lost",
             statement=statement,
         )
     kind = errors.NAMED.get(number)
-    if isinstance(original.__context__, TimeoutError):
+    if isinstance(original, TimedOut):
         kind, text = errors.StatementTimeout, "the server did not answer in time"
     elif isinstance(original, pymysql.InterfaceError) and number == 0:
         kind, text = errors.ConnectionLost, "the connection is closed"
