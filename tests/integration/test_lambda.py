@@ -350,7 +350,8 @@ class TestErrors:
         }
         for kind, (url, advice) in wrong.items():
             text = url.render_as_string(hide_password=False)
-            deployed = function("unit.run", environment=environment | {"DATABASE_URL": text})
+            variables = {"DATABASE_URL": text, "DAL_CONNECT_TIMEOUT": "2"}
+            deployed = function("unit.run", environment=environment | variables)
             failed = deployed.invoke({"name": "x", "statement": "SELECT 1"})
             assert failed.error["errorType"] == kind
             assert advice in failed.error["errorMessage"]

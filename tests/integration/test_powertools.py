@@ -404,8 +404,8 @@ def failures(answer):
 class TestABatch:
     def test_with_a_scope_for_each_record_stores_all_of_each_that_went_well(self, function, placed):
         process = function("powertools_records.scope_for_each", timeout=3.0)
-        answer = process.invoke(sqs_event("one", "bad", "two", "one", "slow")).answer()
-        assert failures(answer) == ["bad", "one", "slow"]
+        answer = process.invoke(sqs_event("one", "bad", "lost", "two", "one", "slow")).answer()
+        assert failures(answer) == ["bad", "lost", "one", "slow"]
         assert placed() == ["one", "two"]
         assert process.invoke(sqs_event("three")).answer() == {"batchItemFailures": []}
         assert process.cold_starts == 1
@@ -436,6 +436,15 @@ class TestABatch:
         answer = process.invoke(sqs_event("one", "bad", "one", "two")).answer()
         assert failures(answer) == ["bad", "one"]
         assert placed() == ["one", "two"]
+
+    def test_with_a_savepoint_for_each_a_lost_connection_sends_all_records_back(
+        self, function, placed
+    ):
+        process = function("powertools_records.savepoint_for_each")
+        failed = process.invoke(sqs_event("one", "lost", "two"))
+        assert failed.error is not None
+        assert failed.error["errorType"] != "Sandbox.Timedout"
+        assert placed() == []
 
 
 class TestEventSource:
@@ -529,41 +538,73 @@ class TestLogger:
         assert self.details(failed) == []
 
 
-class TestMetrics:
-    def counted(self, invocation):
-        return {
-            metric["Name"]
-            for line in told(invocation, "_aws")
-            for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
-        }
+def counted(invocation):
+    """The names of the metrics that were sent."""
+    return {
+        metric["Name"]
+        for line in told(invocation, "_aws")
+        for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+    }
 
+
+class TestMetrics:
     def test_outside_what_after_commit_counts_is_sent_if_and_only_if_it_was_committed(
         self, function, placed
     ):
         outside = function("powertools_observed.metrics_outside")
         failed = outside.invoke({"name": "one", "ending": "fails at the end"})
         assert failed.error["errorType"] == "DuplicateKey"
-        assert (placed(), self.counted(failed)) == ([], {"Tried"})
-        assert self.counted(outside.invoke({"name": "one"})) == {"Tried", "Placed"}
+        assert (placed(), counted(failed)) == ([], {"Tried"})
+        assert counted(outside.invoke({"name": "one"})) == {"Tried", "Placed"}
         assert placed() == ["one"]
 
     def test_inside_what_after_commit_counts_is_sent_with_the_next_invocation(self, function):
         inside = function("powertools_observed.metrics_inside")
-        assert self.counted(inside.invoke({"name": "one"})) == {"Tried"}
-        assert self.counted(inside.invoke({"name": "two"})) == {"Tried", "Placed"}
+        assert counted(inside.invoke({"name": "one"})) == {"Tried"}
+        assert counted(inside.invoke({"name": "two"})) == {"Tried", "Placed"}
 
 
+@needs("aws_xray_sdk")
 class TestTracer:
     def test_outside_it_records_an_error_of_the_end_of_the_scope(self, function, placed):
-        outside = function("powertools_observed.tracer_outside")
+        outside = function("powertools_traced.tracer_outside")
         failed = outside.invoke({"name": "one", "ending": "fails at the end"})
         assert failed.error["errorType"] == "DuplicateKey"
         assert [line["traced"] for line in told(failed, "traced")] == ["traced error"]
         assert placed() == []
 
     def test_inside_it_records_a_response_that_never_left(self, function, placed):
-        inside = function("powertools_observed.tracer_inside")
+        inside = function("powertools_traced.tracer_inside")
         failed = inside.invoke({"name": "one", "ending": "fails at the end"})
         assert failed.error["errorType"] == "DuplicateKey"
         assert [line["traced"] for line in told(failed, "traced")] == ["traced response"]
         assert placed() == []
+
+
+@needs("aws_xray_sdk")
+@needs("boto3")
+@needs("fastjsonschema")
+@needs("pydantic")
+class TestAllOfItInTheOrderOfTheDocumentation:
+    def test_a_failure_at_any_place_stores_nothing_and_a_success_runs_once(
+        self, function, placed, statuses, proxy
+    ):
+        handler = function("powertools_stack.handler")
+        failures = {
+            "ValidationError": {"name": 1},
+            "SchemaValidationError": {"name": "one", "ending": "refused"},
+            "DuplicateKey": {"name": "one", "ending": "fails at the end"},
+            "CommitOutcomeUnknown": {"name": "one"},
+        }
+        for kind, event in failures.items():
+            if kind == "CommitOutcomeUnknown":
+                proxy.on(COMMIT, "cut")
+            failed = handler.invoke(event)
+            assert failed.error["errorType"] == kind
+            assert (placed(), statuses(), counted(failed)) == ([], [], set())
+            assert [line["traced"] for line in told(failed, "traced")] == ["handler error"]
+        done, again = handler.invoke({"name": "one"}), handler.invoke({"name": "one"})
+        assert done.answer() == again.answer()
+        assert (placed(), statuses()) == (["one"], ["COMPLETED"])
+        assert (counted(done), counted(again)) == ({"Placed"}, set())
+        assert handler.cold_starts == 1

@@ -18,6 +18,8 @@ def take(record):
         raise LookupError("no such customer")
     if record.body.startswith("slow"):
         db.session.execute(text("SELECT SLEEP(60)"))
+    if record.body.startswith("lost"):
+        db.session.execute(text("KILL CONNECTION_ID()"))
 
 
 def in_a_scope(record, lambda_context):
