@@ -30,6 +30,7 @@ TRANSIENT = {
     errors.Deadlock,
     errors.LockWaitTimeout,
     errors.LockNotAvailable,
+    errors.StaleVersion,
 }
 # The server has rolled the transaction back, or will because its connection is closed.
 LOST = {

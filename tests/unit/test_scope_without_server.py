@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from dal import (
-    Base,
     ConnectError,
     Database,
     DeadlineExceeded,
@@ -26,13 +25,23 @@ from dal import (
     TransactionControl,
     WrongThread,
 )
+from dal.engine.backoff import Backoff
 
 CLOSED_PORT = "mysql://app@127.0.0.1:1/shop"
 
 
+class Base(orm.DeclarativeBase):
+    pass
+
+
 class Item(Base):
-    __tablename__ = "scope_items"
+    __tablename__ = "items"
     id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+
+
+@pytest.fixture(autouse=True)
+def _connecting_is_tried_once(monkeypatch):
+    monkeypatch.setattr(Backoff, "wait", lambda *_: False)
 
 
 @pytest.fixture
