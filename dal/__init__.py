@@ -27,6 +27,7 @@ from dal.errors import (
     InvalidArgument,
     InvalidCursor,
     LockNotAvailable,
+    LockTableFull,
     LockWaitTimeout,
     MultipleFound,
     NoActiveScope,
@@ -48,7 +49,7 @@ from dal.errors import (
     WrongThread,
 )
 from dal.model import Base
-from dal.repository import Repository, everything
+from dal.repository import Page, Repository, everything
 
 __all__ = [
     "AccessDenied",
@@ -70,12 +71,14 @@ __all__ = [
     "InvalidArgument",
     "InvalidCursor",
     "LockNotAvailable",
+    "LockTableFull",
     "LockWaitTimeout",
     "MultipleFound",
     "NoActiveScope",
     "NotFound",
     "NotNullViolation",
     "OutOfRange",
+    "Page",
     "ReadOnlyScope",
     "Repository",
     "RollbackOnly",

@@ -21,7 +21,7 @@ Error:
          │   └─ AccessDenied, UnknownDatabase, TooManyConnections, TLSError
          ├─ ConnectionLost         the transaction went with the connection
          ├─ CommitOutcomeUnknown   COMMIT was sent, its answer never came
-         ├─ Deadlock, LockWaitTimeout, LockNotAvailable
+         ├─ Deadlock, LockTableFull, LockWaitTimeout, LockNotAvailable
          ├─ StatementTimeout
          ├─ ConstraintViolation
          │   └─ DuplicateKey, ForeignKeyViolation, CheckViolation, NotNullViolation
@@ -57,6 +57,7 @@ __all__ = [
     "InvalidArgument",
     "InvalidCursor",
     "LockNotAvailable",
+    "LockTableFull",
     "LockWaitTimeout",
     "MultipleFound",
     "NoActiveScope",
@@ -251,6 +252,13 @@ class LockWaitTimeout(DatabaseError):
     transient = True
 
 
+class LockTableFull(DatabaseError):
+    """InnoDB had no room for more locks and rolled the whole transaction back (1206)."""
+
+    transient = True
+    transaction_lost = True
+
+
 class LockNotAvailable(DatabaseError):
     """A read with NOWAIT met a lock (3572). Only the statement is undone; the scope goes on."""
 
@@ -313,6 +321,7 @@ NAMED: dict[int, type[Error]] = {
     3572: LockNotAvailable,
     1205: LockWaitTimeout,
     1213: Deadlock,
+    1206: LockTableFull,
     3024: StatementTimeout,
     1969: StatementTimeout,  # MariaDB's max_statement_time
     1047: ConnectionLost,

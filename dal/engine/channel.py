@@ -46,6 +46,8 @@ class Channel:
         self.failure: Exception | None = None
         self.allow(limit)
         self._socket = self._connect(host, port)
+        #: The address that answered, of all that `host` has.
+        self.peer: str = self._socket.getpeername()[0]
 
     def _connect(self, host: str, port: int) -> socket.socket:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

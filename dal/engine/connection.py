@@ -25,6 +25,7 @@ from pymysql.constants import CLIENT, COMMAND, CR
 
 from dal.engine.channel import Channel, TimedOut
 from dal.engine.deadline import NEVER, Deadline
+from dal.engine.killing import kill_abandoned
 from dal.engine.settings import Settings
 from dal.engine.tls import context_for
 
@@ -39,7 +40,7 @@ SQL_MODE = (
 GRACE = 1.0
 
 #: Seconds after which the server's limits are sent again, where a deadline draws near.
-RENEWAL = 5.0
+RENEWAL = 2.0
 
 
 class Owner(Protocol):
@@ -109,8 +110,10 @@ _NO_ANSWER = {CR.CR_SERVER_LOST, CR.CR_SERVER_LOST_EXTENDED, 1053, 1317, 3168, 3
 class Connection(PyMySQLConnection):
     """One session on the server, in the state that its purpose asks for."""
 
-    def __init__(self, settings: Settings, password: bytes, limit: float) -> None:
-        """Connect within `limit` seconds."""
+    def __init__(
+        self, settings: Settings, password: bytes, limit: float, address: str | None = None
+    ) -> None:
+        """Connect within `limit` seconds, to `address` where one is given."""
         context = context_for(settings)
         super().__init__(
             host=settings.host,
@@ -130,6 +133,7 @@ class Connection(PyMySQLConnection):
         self.settings = settings
         self._statement_limit = (settings.statement_timeout or math.inf) + GRACE
         self._connect_limit = limit
+        self._address = address or settings.host
         self.purpose = current_purpose()
         self.owner: Owner | None = None
         #: Whether anything was sent since the last COMMIT or ROLLBACK.
@@ -156,7 +160,8 @@ class Connection(PyMySQLConnection):
         stage = "connect"
         channel: Channel | None = None
         try:
-            channel = Channel(self.host, self.port, self._connect_limit, self.purpose.deadline)
+            channel = Channel(self._address, self.port, self._connect_limit, self.purpose.deadline)
+            self._address = channel.peer
             self._sock, self._rfile = channel, channel.makefile("rb")
             self._next_seq_id = 0
             stage = "greeting"
@@ -220,6 +225,11 @@ class Connection(PyMySQLConnection):
             )
         return super()._process_auth(plugin_name, auth_packet, handler)
 
+    def sibling(self, deadline: Deadline) -> Connection:
+        """Return another connection to the very same address."""
+        with connecting_for(Purpose(deadline=deadline)):
+            return Connection(self.settings, self.password, deadline.remaining(), self._address)
+
     # Statements ---------------------------------------------------------------------------------
 
     def _execute_command(self, command: int, sql: str | bytes) -> None:
@@ -237,7 +247,7 @@ class Connection(PyMySQLConnection):
                 self._force_close()  # PyMySQL does so after an OSError
             self._failed(error, sql)
             raise
-        self._sent = sql[:32]
+        self._sent = sql[:64]
 
     def _renew_limits(self) -> None:
         """Bring the server's limits down to what is left; short scopes never pay for it.
@@ -279,6 +289,9 @@ class Connection(PyMySQLConnection):
     def _failed(self, error: BaseException, sql: str | bytes) -> None:
         if self.owner is not None:
             self.owner.statement_failed(error, sql)
+        # Not the driver's own COMMIT and ROLLBACK, which are str: let them come to their end.
+        if isinstance(error, TimedOut) and isinstance(sql, bytes):
+            kill_abandoned(self, sql.decode(self.encoding, "ignore"))
 
     # Transactions -------------------------------------------------------------------------------
 

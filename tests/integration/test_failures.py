@@ -294,6 +294,18 @@ class TestTimeLimits:
             assert idle <= 5
             assert patience <= 4
 
+    def test_a_statement_that_was_given_up_does_not_run_on(self, environment, db, accounts, admin):
+        db = Database.from_env(environment, statement_timeout=0.5)
+        with pytest.raises(StatementTimeout), db.scope() as session:
+            take(session, "cy")
+            session.execute(
+                sa.text("UPDATE account SET balance = 1 + SLEEP(30) WHERE owner = 'ada'")
+            )
+        began = time.monotonic()
+        with admin.cursor() as cursor:  # waits for the locks, where they are held still
+            cursor.execute("UPDATE account SET balance = 9")
+        assert time.monotonic() - began < 1
+
     def test_a_silent_function_loses_its_locks(self, environment, db, accounts, admin):
         db = Database.from_env(environment, idle_timeout=1)
         with pytest.raises((ConnectionLost, CommitOutcomeUnknown)), db.scope() as session:
