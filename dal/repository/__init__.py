@@ -1,6 +1,7 @@
 """Repositories: typed access to the rows of a mapped class."""
 
 from dal.repository.conditions import everything
+from dal.repository.paging import Page
 from dal.repository.repository import Repository
 
-__all__ = ["Repository", "everything"]
+__all__ = ["Page", "Repository", "everything"]

@@ -12,60 +12,84 @@ from sqlalchemy.orm.interfaces import ORMOption
 from dal.errors import InvalidArgument, MultipleFound, NotFound
 from dal.repository.conditions import Order, checked_conditions, checked_limit, checked_order
 from dal.repository.identity import identity_condition
+from dal.repository.locks import Lock, locked
 from dal.repository.source import Row, Source
 
 
 class Reading(Source[Row]):
-    """The verbs that read."""
+    """The verbs that read entities.
 
-    def get(self, identity: Any, *, options: Sequence[ORMOption] = ()) -> Row | None:
+    Those with `lock=` take row locks and keep them until the scope ends. What a lock adds to their
+    errors: `ReadOnlyScope` in a read-only scope, `LockWaitTimeout` after `lock_wait_timeout`,
+    `LockNotAvailable` with "nowait", which is raised at once. Rows that SQLAlchemy loads by
+    statements of their own, such as with `selectinload`, are not locked.
+    """
+
+    def get(
+        self, identity: Any, *, options: Sequence[ORMOption] = (), lock: Lock | None = None
+    ) -> Row | None:
         """Return the row with this primary key, or None. One SELECT.
 
         Args:
             identity: The key; a tuple or a dictionary where it has several columns.
             options: SQLAlchemy's loader options.
+            lock: Such as "update"; with "update skip locked" a locked row is None.
 
         Raises:
-            InvalidArgument: None, or not as many values as the key has columns.
+            InvalidArgument: None, or not as many values as the key has columns; no such lock.
+            what a lock raises.
         """
-        rows = self._rows([identity_condition(self.model, identity)], options=options)
+        condition = identity_condition(self.model, identity)
+        rows = self._rows([condition], options=options, lock=lock)
         return rows[0] if rows else None
 
-    def get_one(self, identity: Any, *, options: Sequence[ORMOption] = ()) -> Row:
+    def get_one(
+        self, identity: Any, *, options: Sequence[ORMOption] = (), lock: Lock | None = None
+    ) -> Row:
         """Return the row with this primary key. One SELECT.
 
         Raises:
-            NotFound: there is none.
-            InvalidArgument: as `get`.
+            NotFound: there is none; with "skip locked", none that is free.
+            InvalidArgument and what a lock raises: as `get`.
         """
-        row = self.get(identity, options=options)
+        row = self.get(identity, options=options, lock=lock)
         if row is None:
             raise NotFound(f"no {self.model.__name__} has the key {identity!r}")
         return row
 
-    def one(self, *where: ColumnElement[bool], options: Sequence[ORMOption] = ()) -> Row:
+    def one(
+        self,
+        *where: ColumnElement[bool],
+        options: Sequence[ORMOption] = (),
+        lock: Lock | None = None,
+    ) -> Row:
         """Return the only row that fits all conditions. One SELECT, of two rows at most.
 
         Raises:
-            NotFound: none fits.
+            NotFound: none fits; with "skip locked", none that is free.
             MultipleFound: more than one fits.
-            InvalidArgument: no condition, or something that is none.
+            InvalidArgument: no condition, or something that is none; no such lock.
+            what a lock raises.
         """
-        row = self.one_or_none(*where, options=options)
+        row = self.one_or_none(*where, options=options, lock=lock)
         if row is None:
             raise NotFound(f"no {self.model.__name__} fits")
         return row
 
     def one_or_none(
-        self, *where: ColumnElement[bool], options: Sequence[ORMOption] = ()
+        self,
+        *where: ColumnElement[bool],
+        options: Sequence[ORMOption] = (),
+        lock: Lock | None = None,
     ) -> Row | None:
         """Return the only row that fits all conditions, or None. One SELECT, of two rows at most.
 
         Raises:
             MultipleFound: more than one fits.
-            InvalidArgument: no condition, or something that is none.
+            InvalidArgument: no condition, or something that is none; no such lock.
+            what a lock raises.
         """
-        rows = self._rows(checked_conditions(where), options=options, limit=2)
+        rows = self._rows(checked_conditions(where), options=options, lock=lock, limit=2)
         if len(rows) > 1:
             raise MultipleFound(f"more than one {self.model.__name__} fits")
         return rows[0] if rows else None
@@ -75,18 +99,19 @@ class Reading(Source[Row]):
         *where: ColumnElement[bool],
         order_by: Order | Sequence[Order],
         options: Sequence[ORMOption] = (),
+        lock: Lock | None = None,
     ) -> Row | None:
         """Return the first row in this order that fits all conditions, or None. One SELECT.
 
         Raises:
-            InvalidArgument: no order, or something that is no condition.
+            InvalidArgument: no order, or something that is no condition; no such lock.
+            what a lock raises.
         """
         order = checked_order(order_by)
         if not order:
             raise InvalidArgument("first() wants an order_by: without one any row may be the first")
-        rows = self._rows(
-            checked_conditions(where, or_all=True), order_by=order, options=options, limit=1
-        )
+        conditions = checked_conditions(where, or_all=True)
+        rows = self._rows(conditions, order_by=order, options=options, lock=lock, limit=1)
         return rows[0] if rows else None
 
     def find(
@@ -95,6 +120,7 @@ class Reading(Source[Row]):
         order_by: Order | Sequence[Order] = (),
         limit: int | None = None,
         options: Sequence[ORMOption] = (),
+        lock: Lock | None = None,
     ) -> list[Row]:
         """Return the rows that fit all conditions, perhaps none. One SELECT.
 
@@ -103,9 +129,12 @@ class Reading(Source[Row]):
             order_by: Columns, or `column.desc()`; without it the order is the server's choice.
             limit: The most rows to return.
             options: SQLAlchemy's loader options.
+            lock: Such as "update"; every row that is returned is locked.
 
         Raises:
-            InvalidArgument: neither a condition nor a limit, or something that is none.
+            InvalidArgument: neither a condition nor a limit, or something that is none; no such
+                lock.
+            what a lock raises.
         """
         conditions = checked_conditions(where, or_all=limit is not None)
         return self._rows(
@@ -113,6 +142,7 @@ class Reading(Source[Row]):
             order_by=checked_order(order_by),
             limit=None if limit is None else checked_limit(limit),
             options=options,
+            lock=lock,
         )
 
     def exists(self, *where: ColumnElement[bool]) -> bool:
@@ -142,9 +172,10 @@ class Reading(Source[Row]):
         order_by: Sequence[Order] = (),
         limit: int | None = None,
         options: Sequence[ORMOption] = (),
+        lock: Lock | None = None,
     ) -> list[Row]:
         query = sa.select(self.model).where(*where).order_by(*order_by).options(*options)
         if limit is not None:
             query = query.limit(limit)
         # unique(): joined eager loading of collections repeats the entity.
-        return list(self.session.execute(query).unique().scalars())
+        return list(self.session.execute(locked(query, lock)).unique().scalars())

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dal.repository.claims import Claims
+from dal.repository.lookup import Lookup
+from dal.repository.paging import Paging
+from dal.repository.projection import Projection
 from dal.repository.reading import Reading
 from dal.repository.source import Row
+from dal.repository.streaming import Streaming
 from dal.repository.writing import Writing
 
 
-class Repository(Reading[Row], Writing[Row]):
+class Repository(
+    Reading[Row],
+    Lookup[Row],
+    Projection[Row],
+    Paging[Row],
+    Streaming[Row],
+    Claims[Row],
+    Writing[Row],
+):
     """The rows of one mapped class; the class comes from the type argument.
 
         class Users(Repository[User]):
