@@ -146,7 +146,7 @@ with db.scope(read_only=True, deadline=2.5):
 with db.savepoint() as nothing:
     assert_type(nothing, None)
 
-db.after_commit(lambda: users.count())
+db.after_commit(users.count)
 db.after_commit(print)
 assert_type(db.rollback_only(), None)
 db.scope(True)  # type: ignore[call-arg]
