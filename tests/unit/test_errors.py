@@ -29,6 +29,7 @@ TRANSIENT = {
     errors.ConnectionLost,
     errors.Deadlock,
     errors.LockWaitTimeout,
+    errors.LockTableFull,
     errors.LockNotAvailable,
     errors.StaleVersion,
 }
@@ -36,6 +37,7 @@ TRANSIENT = {
 LOST = {
     errors.ConnectionLost,
     errors.Deadlock,
+    errors.LockTableFull,
     errors.StatementTimeout,
     errors.DeadlineExceeded,
 }

@@ -466,7 +466,7 @@ class TestARowToAdd:
 class TestChanges:
     @pytest.mark.parametrize("changes", [{}, None, [], [("email", "x")], "email", User()], ids=repr)
     def test_are_a_dictionary_with_something_in_it(self, users, changes):
-        with pytest.raises(InvalidArgument, match="wants a dictionary of attribute names"):
+        with pytest.raises(InvalidArgument, match="a dictionary of attribute names"):
             users.update(1, changes)
 
     @pytest.mark.parametrize(

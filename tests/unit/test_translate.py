@@ -163,6 +163,12 @@ SERVER_ERRORS = [
         errors.Deadlock,
         {},
     ),
+    (
+        1206,
+        "The total number of locks exceeds the lock table size",
+        errors.LockTableFull,
+        {},
+    ),
     (1205, "Lock wait timeout exceeded; try restarting transaction", errors.LockWaitTimeout, {}),
     (
         3572,
