@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import pymysql
 from pymysql.constants import CR
 
+from dal.engine import tls
 from dal.engine.deadline import Deadline
 
 
@@ -93,13 +94,14 @@ class Channel:
         self.failure = error
         raise error
 
-    def wrap_tls(self, context: ssl.SSLContext, host: str) -> None:
+    def wrap_tls(self, context: ssl.SSLContext, host: str, port: int) -> None:
         """Encrypt from here on; OpenSSL's handshake as a whole draws on the deadline."""
         self._socket.settimeout(self._patience())
         try:
-            self._socket = context.wrap_socket(self._socket, server_hostname=host)
+            self._socket = tls.wrap(self._socket, context, host, port)
         except OSError as error:
             self._failed(error)
+        self._name = (host, port)
 
     def receive_into(self, buffer: Any) -> int:
         """Fill `buffer` with what has come; 0 means that the peer closed."""
@@ -132,6 +134,8 @@ class Channel:
 
     def close(self) -> None:
         """Close the socket."""
+        if isinstance(self._socket, ssl.SSLSocket) and self.failure is None:
+            tls.remember(self._socket, *self._name)
         self._socket.close()
 
 

@@ -129,7 +129,7 @@ class Connection(PyMySQLConnection):
             defer_connect=True,
         )
         if context is not None:
-            self.ctx = _StartTLS(context)
+            self.ctx = _StartTLS(context, settings.port)
         self.settings = settings
         self._statement_limit = (settings.statement_timeout or math.inf) + GRACE
         self._connect_limit = limit
@@ -326,11 +326,12 @@ class Connection(PyMySQLConnection):
 class _StartTLS:
     """Stands where PyMySQL expects its `SSLContext` and encrypts the channel with the real one."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, port: int) -> None:
         self._context = context
+        self._port = port
 
     def wrap_socket(self, channel: Channel, server_hostname: str) -> Channel:
-        channel.wrap_tls(self._context, server_hostname)
+        channel.wrap_tls(self._context, server_hostname, self._port)
         return channel
 
 

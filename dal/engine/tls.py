@@ -1,12 +1,17 @@
-"""TLS: one `SSLContext` per process for each way to trust, built once.
+"""TLS: one `SSLContext` per process for each way to trust, built once, and sessions to resume.
 
 PyMySQL builds a new context for every connection, 50 of the 56 ms of a default connect, and several
 of its `ssl_*` spellings verify nothing. A ready context is the only form without doubt.
+
+A resumed session spares both sides the certificate: its key proves the server that showed it when
+the session began (RFC 8446, 2.2). MySQL keeps sessions for `ssl_session_cache_timeout`, 300 s; a
+server that does not know one goes through the full handshake.
 """
 
 from __future__ import annotations
 
 import functools
+import socket
 import ssl
 from pathlib import Path
 
@@ -30,6 +35,22 @@ def context_for(settings: Settings) -> ssl.SSLContext | None:
     if settings.tls == "unverified":
         return _unverified()
     return _verified(None if settings.tls_ca is None else str(Path(settings.tls_ca).resolve()))
+
+
+_sessions: dict[tuple[ssl.SSLContext, str, int], ssl.SSLSession] = {}
+
+
+def wrap(plain: socket.socket, context: ssl.SSLContext, host: str, port: int) -> ssl.SSLSocket:
+    """Encrypt a connection to `host` and `port`, resuming the last session with them."""
+    session = _sessions.get((context, host, port))
+    return context.wrap_socket(plain, server_hostname=host, session=session)
+
+
+def remember(encrypted: ssl.SSLSocket, host: str, port: int) -> None:
+    """Keep the session of a connection that ends, for the next one to resume."""
+    session = encrypted.session
+    if session is not None and session.has_ticket:
+        _sessions[encrypted.context, host, port] = session
 
 
 @functools.cache

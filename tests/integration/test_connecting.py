@@ -239,6 +239,15 @@ class TestTLS:
             _, cipher = session.execute(sa.text("SHOW STATUS LIKE 'Ssl_cipher'")).one()
         assert cipher
 
+    def test_a_session_is_resumed_by_the_next_connection(self, certified, bundle):
+        resumed = []
+        db = self.verified(certified(1), bundle)
+        for _ in range(3):
+            with db.scope(read_only=True) as session:
+                _, reused = session.execute(sa.text("SHOW STATUS LIKE 'Ssl_sessions_reused'")).one()
+                resumed.append(reused)
+        assert resumed[1:] == ["1", "1"]
+
     def test_an_expired_one_is_to_be_renewed(self, certified, bundle):
         error = fails(
             self.verified(certified(-1), bundle), TLSError, "expired", "renew it on the server"
