@@ -23,8 +23,8 @@ def key_names(model: type[Any]) -> list[str]:
     return [mapper.get_property_by_column(column).key for column in mapper.primary_key]
 
 
-def identity_condition(model: type[Any], identity: object) -> ColumnElement[bool]:
-    """Return the condition that only the row with this key fits.
+def identity_values(model: type[Any], identity: object) -> tuple[Any, ...]:
+    """Return the values of this key, in its order.
 
     Args:
         model: The mapped class.
@@ -48,20 +48,39 @@ def identity_condition(model: type[Any], identity: object) -> ColumnElement[bool
             f"not {len(values)}"
         )
     columns = _mapper(model).primary_key
-    return sa.and_(
-        *(
-            getattr(model, name) == _checked(value, column, name)
-            for column, value, name in zip(columns, values, names, strict=True)
-        )
+    return tuple(
+        _checked(value, column, name)
+        for column, value, name in zip(columns, values, names, strict=True)
     )
+
+
+def identity_condition(model: type[Any], identity: object) -> ColumnElement[bool]:
+    """Return the condition that only the row with this key fits.
+
+    Raises:
+        InvalidArgument: as `identity_values`.
+    """
+    values = identity_values(model, identity)
+    names = key_names(model)
+    return sa.and_(
+        *(getattr(model, name) == value for name, value in zip(names, values, strict=True))
+    )
+
+
+def expected_type(column: Any) -> type[Any]:
+    """Return the Python type of a column's values; `object` where its type does not say."""
+    if isinstance(column.type, sa.TypeDecorator):  # it says what the type below it takes
+        return object
+    try:
+        expected: type[Any] = column.type.python_type
+    except NotImplementedError:
+        return object
+    return expected
 
 
 def _checked(value: Any, column: Any, name: str) -> Any:
     # MySQL compares text and numbers as floats: id = '1x' finds 1, and name = 0 finds most rows.
-    try:
-        expected = column.type.python_type
-    except NotImplementedError:
-        expected = object
+    expected = expected_type(column)
     kind = expected if expected in {int, str} else object
     if value is None or isinstance(value, bool | sa.ClauseElement) or not isinstance(value, kind):
         wanted = kind.__name__ if kind is not object else "a value"

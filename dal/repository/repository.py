@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dal.repository.bulk import Bulk
 from dal.repository.claims import Claims
 from dal.repository.lookup import Lookup
 from dal.repository.paging import Paging
 from dal.repository.projection import Projection
+from dal.repository.purging import Purging
 from dal.repository.reading import Reading
 from dal.repository.source import Row
 from dal.repository.streaming import Streaming
+from dal.repository.upsert import Upsert
 from dal.repository.writing import Writing
 
 
@@ -20,6 +23,9 @@ class Repository(
     Streaming[Row],
     Claims[Row],
     Writing[Row],
+    Bulk[Row],
+    Upsert[Row],
+    Purging[Row],
 ):
     """The rows of one mapped class; the class comes from the type argument.
 

@@ -1,4 +1,4 @@
-"""Writing rows: one at a time, or a few."""
+"""Writing rows: one at a time, a few, or all that fit."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import ColumnElement, orm
+from sqlalchemy.orm import Mapper
 
-from dal.errors import InvalidArgument, NotFound
-from dal.repository.identity import column_names, identity_condition, key_names
+from dal.errors import InvalidArgument, NotFound, StaleVersion
+from dal.repository.adding import add_with_keys, keys_can_be_told
+from dal.repository.conditions import checked_conditions
+from dal.repository.identity import identity_condition, identity_values
 from dal.repository.source import Row, Source
+from dal.repository.values import checked_changes
+from dal.repository.versions import checked_expected, held_version, next_version, version_name
 
 
 class Writing(Source[Row]):
@@ -24,86 +30,187 @@ class Writing(Source[Row]):
             `db.savepoint()` around the call.
             InvalidArgument: not an instance of the model.
         """
-        self.add_all([row])
+        self._checked_instances([row])
+        self.session.add(row)
+        self.session.flush()
         return row
 
     def add_all(self, rows: Iterable[Row]) -> list[Row]:
-        """Insert rows now and return them with their keys.
+        """Insert rows now and return them with their keys. Few statements; an empty list does none.
 
-        One INSERT for each row whose key the server makes; rows that bring their keys share
-        statements. An empty list does nothing.
+        Rows that bring their keys share an INSERT for each `max_statement_bytes` or so. So do three
+        rows and more whose keys the server counts up: it gives one INSERT consecutive keys, and one
+        SELECT asks how far apart they are. One INSERT for each row remains where SQLAlchemy has to
+        do more than insert it: related rows, listeners for `before_insert` and the like, several
+        tables, SQL expressions as values, and a `Session` of your own.
 
         Raises:
             as `add`, for all rows together.
         """
+        added = self._checked_instances(rows)
+        if keys_can_be_told(self.session, added):
+            add_with_keys(self.session, added)
+        else:
+            self.session.add_all(added)
+            self.session.flush()
+        return added
+
+    def update(
+        self, identity: Any, changes: Mapping[str, Any], *, expected_version: Any = None
+    ) -> None:
+        """Change some attributes of the row with this key. One UPDATE, nothing is read before.
+
+        The entity of the session that stands for the row changes with it; nothing else is touched,
+        relationships least of all. Setting what is stored already is no error. The version, where
+        the model has one, moves on with every call.
+
+        Args:
+            identity: The key; a tuple or a dictionary where it has several columns.
+            changes: Attribute names and their new values, or expressions such as
+                `Account.balance + 1`; `onupdate` columns follow.
+            expected_version: The version that the row must have. Without it, the one that this
+                scope has read of the row counts; where it has read none, any will do.
+
+        Raises:
+            NotFound: there is no such row.
+            StaleVersion: it has another version; one more SELECT tells that from `NotFound`.
+            InvalidArgument: no changes, an unknown attribute, one of the key, the version itself,
+                or a value that cannot be of its column's type.
+            what `add` raises for a row that the table refuses, without making the scope
+            rollback-only: only the statement is undone.
+        """
+        mapper = self._mapper()
+        values = checked_changes(mapper, changes)
+        expected = self._expected(identity, expected_version)
+        statement = sa.update(self.model).values({**values, **next_version(mapper, expected)})
+        self._one_row(statement, identity, expected)
+        self._forget_what_the_server_sets(
+            self.session.identity_map.get(
+                mapper.identity_key_from_primary_key(identity_values(self.model, identity))
+            )
+        )
+
+    def update_where(self, *where: ColumnElement[bool], changes: Mapping[str, Any]) -> int:
+        """Change all rows that fit all conditions; return how many fitted, changed or not.
+
+        One UPDATE, and one SELECT before it where the session holds entities of this model, to
+        change those with it. Versions move on and are not checked: put one into the conditions.
+
+        Args:
+            where: Conditions; `everything()` for all rows of the table.
+            changes: As for `update`.
+
+        Raises:
+            as `update`, but for `NotFound` and `StaleVersion`.
+            InvalidArgument: also for no condition, or something that is none.
+        """
+        mapper = self._mapper()
+        conditions = checked_conditions(where)
+        values = checked_changes(mapper, changes) | next_version(mapper)
+        statement = sa.update(self.model).where(*conditions).values(values)
+        count = self._many_rows(statement)
+        for held in self._held():
+            self._forget_what_the_server_sets(held)
+        return count
+
+    def delete(self, identity: Any, *, expected_version: Any = None) -> None:
+        """Delete the row with this key. One DELETE, nothing is read before.
+
+        The server's foreign keys decide over children, not the cascades of relationships; for
+        those there is `session.delete(entity)`.
+
+        Args:
+            identity: The key; a tuple or a dictionary where it has several columns.
+            expected_version: As for `update`.
+
+        Raises:
+            NotFound: there is no such row.
+            StaleVersion: it has another version; one more SELECT tells that from `NotFound`.
+            ForeignKeyViolation: another row refers to it; only the statement is undone.
+            InvalidArgument: None, or not as many values as the key has columns.
+        """
+        self._one_row(sa.delete(self.model), identity, self._expected(identity, expected_version))
+
+    def delete_where(self, *where: ColumnElement[bool]) -> int:
+        """Delete all rows that fit all conditions; return how many. Children as for `delete`.
+
+        One DELETE, and one SELECT before it where the session holds entities of this model. All
+        rows are locked until COMMIT and undone together: for very many there is `purge_where`.
+
+        Args:
+            where: Conditions; `everything()` for all rows of the table.
+
+        Raises:
+            ForeignKeyViolation: another row refers to one of them; only the statement is undone.
+            InvalidArgument: no condition, or something that is none.
+        """
+        return self._many_rows(sa.delete(self.model).where(*checked_conditions(where)))
+
+    def _expected(self, identity: Any, expected_version: Any) -> Any:
+        mapper = self._mapper()
+        expected = checked_expected(mapper, expected_version)
+        if expected is None and mapper.version_id_col is not None:
+            if self.session.autoflush:
+                self.session.flush()  # a pending change moves the version on
+            values = identity_values(self.model, identity)
+            expected = held_version(self.session, mapper, values)
+        return expected
+
+    def _one_row(self, statement: Any, identity: Any, expected: Any) -> None:
+        key = identity_condition(self.model, identity)
+        name = version_name(self._mapper())
+        statement = statement.where(key).execution_options(synchronize_session="auto")
+        if expected is not None and name is not None:
+            statement = statement.where(getattr(self.model, name) == expected)
+        result: Any = self.session.execute(statement)
+        if result.rowcount:  # CLIENT_FOUND_ROWS: rows matched, changed or not
+            return
+        stored = None
+        if expected is not None and name is not None:
+            stored = self.session.scalar(sa.select(getattr(self.model, name)).where(key))
+        if stored is None:
+            raise NotFound(f"no {self.model.__name__} has the key {identity!r}")
+        raise StaleVersion(
+            f"the {self.model.__name__} with the key {identity!r} has version {stored!r}, not "
+            f"{expected!r}: another transaction changed it; run the whole unit of work again"
+        )
+
+    def _many_rows(self, statement: Any) -> int:
+        # Not "evaluate": Python compares texts as no collation of MySQL does.
+        how: Any = "fetch" if self._held() else False
+        result: Any = self.session.execute(statement.execution_options(synchronize_session=how))
+        count: int = result.rowcount
+        return count
+
+    def _held(self) -> list[Any]:
+        return [
+            entity
+            for entity in self.session.identity_map.values()
+            if isinstance(entity, self.model)
+        ]
+
+    def _forget_what_the_server_sets(self, entity: Any) -> None:
+        names = [
+            attribute.key
+            for attribute in self._mapper().column_attrs
+            for column in attribute.columns[:1]
+            if isinstance(column, sa.Column)
+            and (column.onupdate is not None or column.server_onupdate is not None)
+        ]
+        if entity is not None and names:
+            self.session.expire(entity, names)
+
+    def _checked_instances(self, rows: Iterable[Row]) -> list[Row]:
+        if not isinstance(rows, Iterable) or isinstance(rows, Mapping):
+            raise InvalidArgument(f"rows are a list of {self.model.__name__}, not {rows!r}")
         added = list(rows)
         for row in added:
             if not isinstance(row, self.model):
                 raise InvalidArgument(
                     f"{type(self).__name__} takes {self.model.__name__}, not {type(row).__name__}"
                 )
-        self.session.add_all(added)
-        self.session.flush()
         return added
 
-    def update(self, identity: Any, changes: Mapping[str, Any]) -> None:
-        """Change some attributes of the row with this key. One UPDATE, nothing is read before.
-
-        Entities of the session that stand for the row change with it. Setting what is stored
-        already is no error.
-
-        Args:
-            identity: The key; a tuple or a dictionary where it has several columns.
-            changes: Attribute names and their new values; `onupdate` columns follow.
-
-        Raises:
-            NotFound: there is no such row.
-            InvalidArgument: no changes, an unknown attribute, or one of the key.
-            what `add` raises for a row that the table refuses, without making the scope
-            rollback-only: only the statement is undone.
-        """
-        values = self._checked_changes(changes)
-        self._one_row(
-            sa.update(self.model)
-            .where(identity_condition(self.model, identity))
-            .values(values)
-            .execution_options(synchronize_session="auto"),
-            identity,
-        )
-
-    def delete(self, identity: Any) -> None:
-        """Delete the row with this key. One DELETE, nothing is read before.
-
-        The server's foreign keys decide over children, not the cascades of relationships; for
-        those there is `session.delete(entity)`.
-
-        Raises:
-            NotFound: there is no such row.
-            ForeignKeyViolation: another row refers to it; only the statement is undone.
-            InvalidArgument: None, or not as many values as the key has columns.
-        """
-        self._one_row(
-            sa.delete(self.model)
-            .where(identity_condition(self.model, identity))
-            .execution_options(synchronize_session="auto"),
-            identity,
-        )
-
-    def _one_row(self, statement: Any, identity: Any) -> None:
-        result: Any = self.session.execute(statement)
-        if result.rowcount == 0:  # CLIENT_FOUND_ROWS: rows matched, changed or not
-            raise NotFound(f"no {self.model.__name__} has the key {identity!r}")
-
-    def _checked_changes(self, changes: Mapping[str, Any]) -> dict[str, Any]:
-        if not isinstance(changes, Mapping) or not changes:
-            raise InvalidArgument("update() wants a dictionary of attribute names and new values")
-        columns = column_names(self.model)
-        for name in changes:
-            if name not in columns:
-                raise InvalidArgument(
-                    f"{self.model.__name__} has no column attribute {name!r}; it has "
-                    f"{', '.join(columns)}"
-                )
-            if name in key_names(self.model):
-                raise InvalidArgument(f"{name!r} is part of the key, which never changes")
-        return dict(changes)
+    def _mapper(self) -> Mapper[Any]:
+        mapper: Mapper[Any] = orm.class_mapper(self.model)
+        return mapper

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from dal.errors import ReadOnlyScope
 from dal.scope.freshness import refresh_what_is_found
+from dal.scope.versions import refuse_versions_set_by_hand, stale_versions_named
 
 if TYPE_CHECKING:
     from dal.scope.scope import Scope
@@ -47,6 +48,11 @@ class Session(orm.Session):
         return super().get(entity, ident, **options)
 
     @property
+    def is_read_only(self) -> bool:
+        """Whether this is the session of a read-only scope."""
+        return self._scope.read_only
+
+    @property
     def is_at_work(self) -> bool:
         """Whether SQLAlchemy itself is loading, in the middle of a flush or a merge."""
         return self._depth > 0
@@ -64,6 +70,8 @@ class Session(orm.Session):
 
         Raises:
             ReadOnlyScope: there is something to write and the scope is read-only.
+            StaleVersion: another transaction has changed or deleted a row since it was read.
+            InvalidArgument: a version was assigned by hand.
         """
         self._scope.check()
         if self._scope.read_only and self.has_unwritten_changes():
@@ -71,7 +79,8 @@ class Session(orm.Session):
                 f"this scope is read-only and holds changes ({self.unwritten()}); open it, or the "
                 "handler, without read_only"
             )
-        with self._working():
+        refuse_versions_set_by_hand(self)
+        with self._working(), stale_versions_named():
             super().flush(objects)
 
     def bulk_save_objects(self, *args: Any, **options: Any) -> None:
@@ -110,7 +119,8 @@ class Session(orm.Session):
         """Copy `instance` onto the row with its identity, as SQLAlchemy's `merge`."""
         self._depth += 1
         try:
-            return super().merge(instance, **options)
+            with stale_versions_named():
+                return super().merge(instance, **options)
         finally:
             self._depth -= 1
 

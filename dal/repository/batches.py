@@ -1,0 +1,150 @@
+"""One INSERT of many rows, sent as few statements: split by bytes, whole or not at all.
+
+SQLAlchemy prepares the rows, types and Python-side defaults, as for any `executemany`. PyMySQL
+would send one statement a row wherever its regular expression does not recognise the INSERT (a
+function among the values, MySQL 8's row alias), would split at a limit of its own, and would keep
+the first key of the last statement only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pymysql
+import sqlalchemy as sa
+from sqlalchemy import event, orm
+
+from dal.engine import Settings
+from dal.errors import STATEMENT_ONLY
+
+_OPTION = "dal_batches"
+_SAVEPOINT = "dal_rows"
+_TOKEN = re.compile(r"`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'|\(|\)|\bVALUES\b")
+_PLACE = re.compile(r"%%|%s")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one statement did."""
+
+    rows: int
+    affected: int
+    first_key: int
+    """`LAST_INSERT_ID()` of the statement: the key that the server made for its first row."""
+
+
+@dataclass
+class Batches:
+    """What all statements of one call did."""
+
+    sent: list[Batch] = field(default_factory=list)
+    parameters: Sequence[Mapping[str, Any]] = ()
+    """The rows by column key, with the values of Python-side defaults."""
+
+    @property
+    def affected(self) -> int:
+        """The server's count of affected rows."""
+        return sum(batch.affected for batch in self.sent)
+
+
+def send_rows(
+    session: orm.Session, mapper: orm.Mapper[Any], statement: Any, rows: list[dict[str, Any]]
+) -> Batches:
+    """Execute an INSERT for all rows, none of them if one fails.
+
+    One statement; where the rows are longer than `max_statement_bytes`, as few as that allows,
+    and a savepoint around them, which is two more. A row that is longer by itself goes alone.
+    """
+    engine = session.get_bind(mapper).engine
+    if not event.contains(engine, "do_executemany", _send):
+        event.listen(engine, "do_executemany", _send)
+        event.listen(engine, "do_execute", _send)  # a list of one row
+    batches = Batches()
+    session.execute(
+        statement.inline(),  # asks for no keys
+        rows,
+        bind_arguments={"mapper": mapper},
+        execution_options={_OPTION: batches},
+    )
+    return batches
+
+
+def _send(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+    """Take the place of the driver's `execute` and `executemany` where `send_rows` asks for it."""
+    batches: Batches | None = context.execution_options.get(_OPTION)
+    if batches is None:
+        return False
+    rows = parameters if context.executemany else [parameters]
+    batches.parameters = context.compiled_parameters
+    settings: Any = getattr(cursor.connection, "settings", Settings)
+    texts = _texts(statement, rows, cursor.connection, settings.max_statement_bytes)
+    text, size, is_last = next(texts)
+    if is_last:
+        _execute(cursor, batches, text, size)
+        return True
+    cursor.execute(f"SAVEPOINT {_SAVEPOINT}")
+    try:
+        _execute(cursor, batches, text, size)
+        for text, size, _ in texts:
+            _execute(cursor, batches, text, size)
+    except Exception as error:
+        if not isinstance(error, pymysql.Error) or error.args[0] in STATEMENT_ONLY:
+            with contextlib.suppress(pymysql.Error):  # the first error is the one to show
+                cursor.execute(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+        raise
+    cursor.execute(f"RELEASE SAVEPOINT {_SAVEPOINT}")
+    return True
+
+
+def _execute(cursor: Any, batches: Batches, text: bytes, size: int) -> None:
+    affected = cursor.execute(text)
+    batches.sent.append(Batch(rows=size, affected=affected, first_key=cursor.lastrowid))
+
+
+def _texts(
+    template: str, rows: Sequence[tuple[Any, ...]], connection: Any, limit: int
+) -> Iterator[tuple[bytes, int, bool]]:
+    """Yield statements: the text, how many rows it has, and whether it is the last."""
+    head, values, tail, places = _parts(template)
+    literals = functools.partial(map, connection.literal)
+
+    def encoded(text: str, arguments: tuple[Any, ...]) -> bytes:
+        filled = text % tuple(literals(arguments))
+        return filled.encode(connection.encoding, "surrogateescape")  # PyMySQL's way with bytes
+
+    start, end = encoded(head, ()), encoded(tail, rows[0][places:])
+    parts: list[bytes] = []
+    length = len(start) + len(end)
+    for row in rows:
+        part = encoded(values, row[:places])
+        if parts and length + len(part) + 1 > limit:
+            yield start + b",".join(parts) + end, len(parts), False
+            parts, length = [], len(start) + len(end)
+        parts.append(part)
+        length += len(part) + 1
+    yield start + b",".join(parts) + end, len(parts), True
+
+
+@functools.lru_cache(maxsize=128)
+def _parts(template: str) -> tuple[str, str, str, int]:
+    """Return what stands before the row, the row, what follows it, and how many values it takes."""
+    depth, start, seen = 0, 0, False
+    for token in _TOKEN.finditer(template):
+        if token[0] == "VALUES":
+            seen = seen or depth == 0
+        elif token[0] == "(":
+            if seen and depth == 0:
+                start = token.start()
+            depth += 1
+        elif token[0] == ")":
+            depth -= 1
+            if seen and depth == 0:
+                row = template[start : token.end()]
+                places = _PLACE.findall(row).count("%s")
+                return template[:start], row, template[token.end() :], places
+    raise sa.exc.CompileError(f"no VALUES in {template!r}")

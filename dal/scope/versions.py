@@ -1,0 +1,73 @@
+"""Freshness must not hide the lost update: a version column is checked by reads and writes.
+
+SQLAlchemy checks the version of a mapper with `version_id_col` in every UPDATE and DELETE of a
+flush. A refresh in between would defeat that: read version 1, another transaction commits 2, any
+list query brings the entity to 2, and what was decided on 1 is written over 2. So in a read-write
+scope such a read raises; `session.refresh(entity)` asks for the newer row by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.engine import ChunkedIteratorResult, Result
+from sqlalchemy.orm import ORMExecuteState
+from sqlalchemy.orm.context import QueryContext
+from sqlalchemy.orm.exc import StaleDataError
+
+from dal.errors import InvalidArgument, StaleVersion
+
+_LOAD_OPTIONS = "_sa_orm_load_options"
+
+
+def check_versions_read(state: ORMExecuteState) -> Result[Any] | None:
+    """Execute this SELECT so that it raises `StaleVersion` instead of changing a version.
+
+    None where no class of this registry has a version, and nothing is to be checked.
+    """
+    mapper = state.bind_mapper
+    if mapper is None or all(each.version_id_col is None for each in mapper.registry.mappers):
+        return None
+    options = state.execution_options.get(_LOAD_OPTIONS, QueryContext.default_load_options)
+    # SQLAlchemy's own check, which it makes for session.refresh(with_for_update=True) alone.
+    state.update_execution_options(**{_LOAD_OPTIONS: options + {"_version_check": True}})
+    result = state.invoke_statement()
+    if isinstance(result, ChunkedIteratorResult):
+        chunks = result.chunks
+        result.chunks = lambda size: _named(chunks(size))
+        result.iterator = _named(result.iterator)
+    return result
+
+
+def _named(rows: Iterator[Any]) -> Iterator[Any]:
+    with stale_versions_named():
+        yield from rows
+
+
+@contextlib.contextmanager
+def stale_versions_named() -> Iterator[None]:
+    """Raise `StaleVersion` in place of SQLAlchemy's `StaleDataError`."""
+    try:
+        yield
+    except StaleDataError as error:
+        raise StaleVersion(
+            "another transaction changed or deleted a row that this scope has read; run the whole "
+            f"unit of work again ({error})"
+        ) from error
+
+
+def refuse_versions_set_by_hand(session: orm.Session) -> None:
+    """Raise `InvalidArgument` if a version was assigned that its mapper counts by itself."""
+    for entity in session.dirty:
+        mapper: orm.Mapper[Any] = sa.inspect(entity).mapper
+        if mapper.version_id_col is None or mapper.version_id_generator is False:
+            continue
+        name = mapper.get_property_by_column(mapper.version_id_col).key
+        if sa.inspect(entity).attrs[name].history.has_changes():
+            raise InvalidArgument(
+                f"{type(entity).__name__}.{name} is the version, which is never set by hand"
+            )
