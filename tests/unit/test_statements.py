@@ -281,7 +281,7 @@ class TestWhatDoesNotEndATransaction:
 
 
 class TestWhatHidesTheFirstWord:
-    """Each of these was seen to commit on MySQL 9.7 while the guard let it through."""
+    """What MySQL commits at, though its first words are not where one would look for them."""
 
     @pytest.mark.xfail(strict=True, reason="`--` and a newline swallow the line behind them")
     @pytest.mark.parametrize("sql", ["--\nCOMMIT", "--\nCOMMIT\n", "-- a\n--\nCOMMIT"])
