@@ -563,6 +563,17 @@ class TestMetrics:
         assert counted(inside.invoke({"name": "one"})) == {"Tried"}
         assert counted(inside.invoke({"name": "two"})) == {"Tried", "Placed"}
 
+    def test_outside_it_runs_once_and_inside_with_each_attempt(self, function, placed, admin):
+        outside = function("powertools_observed.two_attempts_outside")
+        (sent,) = told(outside.invoke({"name": "one"}), "_aws")
+        assert (sent["Tried"], sent["Placed"]) == ([1.0, 1.0], [1.0])
+        assert placed() == ["one"]
+        query(admin, "TRUNCATE orders")  # the first id again, and so the first attempt fails
+        inside = function("powertools_observed.two_attempts_inside")
+        sent = told(inside.invoke({"name": "two"}), "_aws")
+        assert [line["Tried"] for line in sent] == [[1.0], [1.0]]
+        assert placed() == ["two"]
+
 
 @needs("aws_xray_sdk")
 class TestTracer:

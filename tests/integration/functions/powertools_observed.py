@@ -5,6 +5,8 @@ from aws_lambda_powertools.logging.buffer import LoggerBufferConfig
 from aws_lambda_powertools.metrics import MetricUnit
 from orders import db, fail_at_the_end, place
 
+from dal import Deadlock
+
 
 def take(event):
     order = place(event["name"])
@@ -39,3 +41,18 @@ def counts(event, context):
 
 metrics_outside = metrics.log_metrics(db.handler(counts))
 metrics_inside = db.handler(metrics.log_metrics(counts))
+
+# With attempts ----------------------------------------------------------------------------------
+
+
+def needs_two_attempts(event, context):
+    metrics.add_metric(name="Tried", unit=MetricUnit.Count, value=1)
+    db.after_commit(lambda: metrics.add_metric(name="Placed", unit=MetricUnit.Count, value=1))
+    order = place(event["name"])
+    if order.id == 1:
+        raise Deadlock("as if another function had won")
+    return {"id": order.id}
+
+
+two_attempts_outside = metrics.log_metrics(db.handler(attempts=2)(needs_two_attempts))
+two_attempts_inside = db.handler(attempts=2)(metrics.log_metrics(needs_two_attempts))
