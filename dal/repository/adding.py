@@ -21,7 +21,7 @@ from sqlalchemy import orm
 from sqlalchemy.orm import InstanceState, Mapper, attributes
 
 from dal.repository.batches import Batches, send_rows
-from dal.repository.values import is_expression
+from dal.repository.identity import is_expression
 from dal.repository.versions import first_version
 from dal.scope import Session
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+import uuid
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,6 +13,19 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Mapper
 
 from dal.errors import InvalidArgument
+
+_ACCEPTED: dict[type[Any], tuple[type[Any], ...]] = {
+    int: (int,),
+    str: (str,),
+    bytes: (bytes,),
+    float: (float, int, Decimal),
+    Decimal: (Decimal, int),
+    datetime.date: (datetime.date,),
+    datetime.datetime: (datetime.datetime,),
+    datetime.time: (datetime.time, datetime.timedelta),
+    datetime.timedelta: (datetime.timedelta,),
+    uuid.UUID: (uuid.UUID,),
+}
 
 
 def column_names(model: type[Any]) -> list[str]:
@@ -67,23 +83,30 @@ def identity_condition(model: type[Any], identity: object) -> ColumnElement[bool
     )
 
 
-def expected_type(column: Any) -> type[Any]:
-    """Return the Python type of a column's values; `object` where its type does not say."""
-    if isinstance(column.type, sa.TypeDecorator):  # it says what the type below it takes
-        return object
+def accepted_types(column: Any) -> tuple[type[Any], ...]:
+    """Return the Python types of a column's values; `object` where its type does not say.
+
+    MySQL compares and converts across types: id = '1x' finds 1, and name = 0 finds most rows.
+    """
+    if isinstance(column.type, sa.TypeDecorator | sa.Enum):  # they check values by themselves
+        return (object,)
     try:
-        expected: type[Any] = column.type.python_type
+        expected = column.type.python_type
     except NotImplementedError:
-        return object
-    return expected
+        return (object,)
+    return _ACCEPTED.get(expected, (object,))
+
+
+def is_expression(value: object) -> bool:
+    """Return whether the value is SQL, such as `Account.balance + 1`."""
+    return isinstance(value, sa.ClauseElement) or hasattr(value, "__clause_element__")
 
 
 def _checked(value: Any, column: Any, name: str) -> Any:
-    # MySQL compares text and numbers as floats: id = '1x' finds 1, and name = 0 finds most rows.
-    expected = expected_type(column)
-    kind = expected if expected in {int, str} else object
-    if value is None or isinstance(value, bool | sa.ClauseElement) or not isinstance(value, kind):
-        wanted = kind.__name__ if kind is not object else "a value"
+    kinds = accepted_types(column)
+    is_one = isinstance(value, kinds) and not isinstance(value, bool)
+    if value is None or is_expression(value) or not is_one:
+        wanted = "a value" if kinds == (object,) else kinds[0].__name__
         raise InvalidArgument(f"{name} is {wanted}, not {value!r}")
     return value
 

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapper
 
 from dal.errors import InvalidArgument
-from dal.repository.identity import expected_type, key_names
+from dal.repository.identity import accepted_types, is_expression, key_names
 from dal.repository.versions import first_version, version_name
-
-_CONTAINERS = (dict, list, tuple, set, frozenset)
-
-
-def is_expression(value: object) -> bool:
-    """Return whether the value is SQL, such as `Account.balance + 1`."""
-    return isinstance(value, sa.ClauseElement) or hasattr(value, "__clause_element__")
 
 
 def columns_of(mapper: Mapper[Any]) -> dict[str, sa.Column[Any]]:
@@ -61,7 +55,11 @@ def checked_changes(mapper: Mapper[Any], changes: object) -> dict[str, Any]:
         raise InvalidArgument(
             f"changes are a dictionary of attribute names and new values, not {changes!r}"
         )
-    names = {attribute.key: attribute.columns[0] for attribute in mapper.column_attrs}
+    names = {
+        attribute.key: attribute.columns[0]
+        for attribute in mapper.column_attrs
+        if isinstance(attribute.columns[0], sa.Column)
+    }
     for name, value in changes.items():
         column = _checked_column(mapper, names, name)
         if name in key_names(mapper.class_):
@@ -120,14 +118,14 @@ def check_value(name: str, column: Any, value: object) -> None:
         return
     if is_expression(value):
         raise InvalidArgument(f"{name} is a value here, not the SQL expression {value!s}")
-    kind = expected_type(column)
-    if kind in {int, str} and not isinstance(value, kind):
-        raise InvalidArgument(f"{name} is {kind.__name__}, not {value!r}")
+    kinds = accepted_types(column)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise InvalidArgument(f"{name} is a number that MySQL knows, not {value!r}")
-    elif isinstance(value, _CONTAINERS) and kind not in {object, *_CONTAINERS}:
-        raise InvalidArgument(f"{name} is {kind.__name__}, not {type(value).__name__}")
+        if kinds[0] is Decimal:
+            return
+    if not isinstance(value, kinds):
+        raise InvalidArgument(f"{name} is {kinds[0].__name__}, not {value!r}")
 
 
 def _checked_column(mapper: Mapper[Any], columns: Mapping[str, Any], name: object) -> Any:
