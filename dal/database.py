@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, Engine
 
 from dal import aws
 from dal.aws.handler import Handler, RollbackWhen
-from dal.engine import Settings, create_engine
+from dal.engine import Settings, create_engine, settings_of
 from dal.engine.deadline import NEVER, Deadline
 from dal.errors import InvalidArgument, NoActiveScope, UsageError
 from dal.scope import Scope, Session, as_current, current_scope
@@ -28,9 +28,7 @@ class Database:
         Raises:
             ConfigurationError: a setting is wrong; names it, never its secret.
         """
-        self._settings = url if isinstance(url, Settings) else Settings.from_url(url, **settings)
-        if isinstance(url, Settings) and settings:
-            raise InvalidArgument("give either Settings or keywords, not both")
+        self._settings = settings_of(url, **settings)
         self._engine = create_engine(self._settings)
 
     @classmethod
@@ -60,7 +58,8 @@ class Database:
     @property
     def has_scope(self) -> bool:
         """Whether a scope of this database is open here."""
-        return current_scope(self) is not None
+        scope = current_scope(self)
+        return scope is not None and scope.is_open_here
 
     @property
     def session(self) -> Session:
@@ -91,7 +90,7 @@ class Database:
             ReadOnlyScope: a read-only scope holds changes, or a writing one opens inside it.
         """
         outer = current_scope(self)
-        if outer is not None:
+        if outer is not None and outer.is_open_here:
             with outer.joined(read_only=read_only):
                 yield outer.session
             return
@@ -225,7 +224,7 @@ class Database:
 
     def _current(self) -> Scope:
         scope = current_scope(self)
-        if scope is None:
+        if scope is None or scope.has_ended:
             raise NoActiveScope(
                 "no scope is open: decorate the handler with @db.handler, or write "
                 "`with db.scope():`"

@@ -183,7 +183,7 @@ class MultipleFound(Error, LookupError):
     """More than one row fits where one was asked for."""
 
 
-class DeadlineExceeded(Error, TimeoutError):
+class DeadlineExceeded(Error):
     """The time of this invocation, less its reserve, is used up."""
 
     transaction_lost = True

@@ -30,8 +30,8 @@ def prove_encodable(answer: object) -> None:
         size = len(encoded if isinstance(encoded, bytes) else encoded.encode())
     except Exception as error:
         raise UnencodableAnswer(
-            f"the handler's answer cannot be encoded, so nothing was committed: {error}; answer "
-            "with dict, list, str, int, float, Decimal, bool or None"
+            f"the handler's answer cannot be encoded, so nothing was committed: {_said(error)}; "
+            "answer with dict, list, str, int, float, Decimal, bool or None"
         ) from error
     if size > MAX_BYTES:
         raise UnencodableAnswer(
@@ -49,6 +49,11 @@ def is_failure(answer: object) -> bool:
     return isinstance(status, int) and not isinstance(status, bool) and status >= 400
 
 
+def _said(error: Exception) -> object:
+    """Return what the runtime's own exception keeps beside its args."""
+    return getattr(error, "msg", error)
+
+
 def _marshal(answer: object) -> str | bytes:
     runtime = sys.modules.get("awslambdaric.lambda_runtime_client")
     if runtime is not None:
@@ -56,7 +61,7 @@ def _marshal(answer: object) -> str | bytes:
         return encoded if isinstance(encoded, bytes) else str(encoded)
     if isinstance(answer, bytes):  # the runtime passes bytes on as they are
         return answer
-    return json.dumps(answer, default=_decimal)
+    return json.dumps(answer, default=_decimal, ensure_ascii=False)
 
 
 def _decimal(value: Any) -> float:

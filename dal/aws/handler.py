@@ -61,8 +61,8 @@ def as_unit_of_work(
         raise InvalidArgument(
             f"{name} would run after its scope had ended; the Lambda runtime calls plain functions"
         )
-    if isinstance(reserve, bool) or not isinstance(reserve, int | float) or reserve < 0:
-        raise InvalidArgument(f"reserve is seconds, 0 or more, not {reserve!r}")
+    if isinstance(reserve, bool) or not isinstance(reserve, int | float) or not 0 <= reserve < 900:
+        raise InvalidArgument(f"reserve is seconds, from 0 to less than 900, not {reserve!r}")
     if not callable(rollback_when):
         raise InvalidArgument(f"rollback_when wants a callable, not {rollback_when!r}")
 
@@ -70,6 +70,9 @@ def as_unit_of_work(
 
     @functools.wraps(handler)
     def unit_of_work(*args: Any, **kwargs: Any) -> Any:
+        if database.has_scope:  # called by another handler, whose unit and answer count
+            with database.scope(read_only=read_only):
+                return handler(*args, **kwargs)
         deadline = Deadline(seconds_left(args, kwargs) - reserve)
 
         def attempt() -> Any:
@@ -80,8 +83,7 @@ def as_unit_of_work(
                     database.rollback_only()
             return answer
 
-        joins = database.has_scope  # then the outer scope is the unit, and runs again or not
-        return run_again(attempt, attempts=1 if joins else attempts, deadline=deadline)
+        return run_again(attempt, attempts=attempts, deadline=deadline)
 
     return unit_of_work  # type: ignore[return-value]
 
@@ -90,8 +92,9 @@ def seconds_left(args: Any, kwargs: Any) -> float:
     """Return the seconds until the invocation's deadline; infinite without a Lambda context."""
     for value in (*args, *kwargs.values()):
         remaining = getattr(value, "get_remaining_time_in_millis", None)
-        if remaining is not None:
-            return float(remaining()) / 1000
+        milliseconds = remaining() if callable(remaining) else None
+        if isinstance(milliseconds, int | float):  # and not what a mock of a test gives
+            return milliseconds / 1000
     return math.inf
 
 

@@ -22,11 +22,15 @@ def connect(settings: Settings) -> Connection:
     """
     limit = Deadline(settings.connect_timeout)
     backoff = Backoff()
+    first: ConnectFailed | None = None
     password = settings.current_password()
     while True:
         try:
             return Connection(settings, password, limit.remaining())
         except ConnectFailed as failure:
+            if first is not None and failure.is_timeout:
+                raise first from failure  # the last try had no time left to say why
+            first = first or failure
             if failure.args[0] == _ACCESS_DENIED and callable(settings.password):
                 refused, password = password, settings.current_password()
                 if password == refused:

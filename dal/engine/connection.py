@@ -94,6 +94,8 @@ class ConnectFailed(pymysql.OperationalError):
         super().__init__(errno, message)
         self.stage = stage
         self.settings = settings
+        #: Whether it only ran out of time.
+        self.is_timeout = False
         #: Whether the same try may succeed a moment later.
         self.may_pass = may_pass
 
@@ -105,6 +107,14 @@ class CommitUnanswered(pymysql.OperationalError):
 # The answer itself may say that it is none: the server is going away, or the session was killed
 # while it was committing.
 _NO_ANSWER = {CR.CR_SERVER_LOST, CR.CR_SERVER_LOST_EXTENDED, 1053, 1317, 3168, 3169, 4031}
+
+
+_HASHING_PLUGINS = {
+    b"caching_sha2_password",
+    b"sha256_password",
+    b"mysql_native_password",
+    b"client_ed25519",
+}
 
 
 class Connection(PyMySQLConnection):
@@ -218,10 +228,11 @@ class Connection(PyMySQLConnection):
 
     def _process_auth(self, plugin_name: bytes, auth_packet: Any, handler: Any = None) -> Any:
         # PyMySQL answers any server that asks for the password in the clear, TLS or not.
-        if plugin_name == b"mysql_clear_password" and self.settings.tls != "verify":
+        if plugin_name not in _HASHING_PLUGINS and self.settings.tls != "verify":
             raise pymysql.OperationalError(
                 CR.CR_AUTH_PLUGIN_ERR,
-                "the server asks for the password in clear text, which needs tls='verify'",
+                f"the server asks for the password by {plugin_name!r}, in clear text perhaps, "
+                "which needs tls='verify'",
             )
         return super()._process_auth(plugin_name, auth_packet, handler)
 
@@ -364,4 +375,6 @@ def _connect_failed(
     elif isinstance(error, pymysql.Error) and error.args and isinstance(error.args[0], int):
         number, text = error.args[0], str(error.args[-1])
         may_pass = number in _MAY_PASS
-    return ConnectFailed(number, text, stage, settings, may_pass=may_pass)
+    failed = ConnectFailed(number, text, stage, settings, may_pass=may_pass)
+    failed.is_timeout = isinstance(failure, TimedOut)
+    return failed

@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, Engine
 from sqlalchemy.pool import NullPool
 
 from dal.engine.connecting import connect
-from dal.engine.settings import Settings
+from dal.engine.settings import Settings, settings_of
 from dal.engine.tls import context_for
 from dal.engine.translate import name_the_error
 
@@ -32,12 +32,7 @@ def create_engine(url: str | URL | Settings, **settings: Any) -> Engine:
     Raises:
         ConfigurationError: a setting is wrong.
     """
-    if not isinstance(url, Settings):
-        checked = Settings.from_url(url, **settings)
-    elif settings:
-        raise TypeError("give either Settings or keywords, not both")
-    else:
-        checked = url
+    checked = settings_of(url, **settings)
     context_for(checked)  # a wrong tls_ca fails here, and a cold start builds its context in init
     engine = sqlalchemy.create_engine(
         checked.url(),

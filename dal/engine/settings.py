@@ -129,8 +129,11 @@ class Settings:
             if environ.get(variable)
         }
         if environ.get("DATABASE_URL"):
-            if "host" in parts:
-                raise ConfigurationError("DATABASE_URL and DB_HOST are both set; unset one of them")
+            for variable in _ADDRESS_VARIABLES:
+                if environ.get(variable):
+                    raise ConfigurationError(
+                        f"DATABASE_URL and {variable} are both set; unset one of them"
+                    )
             found |= _from_url(environ["DATABASE_URL"])
         elif parts or not settings:
             found |= parts
@@ -165,7 +168,10 @@ class Settings:
         password = self.password() if callable(self.password) else self.password
         if not isinstance(password, str | bytes):
             raise _wrong("password", f"came as {type(password).__name__} from its callable")
-        return password.encode() if isinstance(password, str) else password
+        # Bytes that are not UTF-8 come from the environment as surrogates.
+        return (
+            password.encode("utf-8", "surrogateescape") if isinstance(password, str) else password
+        )
 
     def with_password(self, password: bytes) -> Self:
         """Return the same settings with a password that is not asked for again."""
@@ -180,6 +186,19 @@ class Settings:
             port=self.port,
             database=self.database,
         )
+
+
+def settings_of(url: str | URL | Settings, **settings: Any) -> Settings:
+    """Return ready settings as they are, or those of a URL with keywords.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or there are keywords beside ready settings.
+    """
+    if not isinstance(url, Settings):
+        return Settings.from_url(url, **settings)
+    if settings:
+        raise ConfigurationError("give either Settings or keywords, not both")
+    return url
 
 
 _ADDRESS_VARIABLES = ("DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME")
@@ -207,6 +226,10 @@ def _from_url(url: str | URL) -> dict[str, Any]:
         raise ConfigurationError(
             f"DATABASE_URL holds options ({', '.join(sorted(parsed.query))}); "
             "set them as DAL_<NAME>; the character set is always utf8mb4"
+        )
+    if "@" in (parsed.host or "") + (parsed.database or ""):
+        raise ConfigurationError(
+            f"DATABASE_URL has an @ too many, perhaps in the password; write {_URL_SHAPE}"
         )
     parts = {
         "host": parsed.host,
@@ -245,7 +268,7 @@ def _number(name: str, value: object, kind: type[int] | type[float]) -> float:
     # `from None` and no value in the text: a badly quoted password ends up in the port.
     try:
         number = kind(cast("Any", value))
-        exact = not isinstance(value, float) or number == value  # int(2.5) is 2
+        exact = isinstance(value, str) or number == value  # int(2.5) is 2
         fits = exact and not isinstance(value, bool) and low <= number <= high
     except (TypeError, ValueError, OverflowError):
         fits = False

@@ -57,9 +57,9 @@ def remember(encrypted: ssl.SSLSocket, host: str, port: int) -> None:
 def _verified(authorities: str | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=authorities)
-    except ssl.SSLError as error:
+    except OSError as error:  # ssl.SSLError as well
         raise ConfigurationError(
-            f"tls_ca names {authorities!r}, which holds no PEM certificate; "
+            f"tls_ca names {authorities!r}, which cannot be read as PEM certificates; "
             f"its variable is DAL_TLS_CA; {RDS_BUNDLE}"
         ) from error
     # Python 3.13 adds VERIFY_X509_STRICT, which refuses authorities without a critical

@@ -81,7 +81,11 @@ def name_the_error(context: ExceptionContext) -> BaseException | None:
         # fetching, and the interrupt after which SQLAlchemy drops the connection.
         if isinstance(original, pymysql.Error) or not isinstance(original, Exception):
             owner.statement_failed(original, context.statement or "")
-        owner.raised_as(original, named or context.sqlalchemy_exception or original)
+        shown = named or context.sqlalchemy_exception or original
+        owner.raised_as(original, shown)
+        # PyMySQL sends it as several statements, and those before the failing one stand.
+        if context.execution_context is not None and context.execution_context.executemany:
+            owner.fail(shown)
     return named
 
 
@@ -121,8 +125,8 @@ def _server_error(
     names = found.groupdict() if found else {}
     constraint = names.get("constraint") or names.get("mariadb")
     if kind is errors.DuplicateKey:  # MySQL's text quotes the value
-        where = f"{names['table']}.{constraint}" if names.get("table") else constraint
-        text = f"another row has this value of the key {where}"
+        where = ".".join(filter(None, (names.get("table"), constraint)))
+        text = f"another row has this value of {f'the key {where}' if where else 'a unique key'}"
     advice = f"; {_ADVICE[kind]}" if kind in _ADVICE else ""
     return kind(
         f"{text}{advice} (MySQL error {number})" if number else f"{text}{advice}",

@@ -39,9 +39,10 @@ class Source(Generic[Row]):
         for base in cls.__dict__.get("__orig_bases__", ()):
             origin = get_origin(base)
             if isinstance(origin, type) and issubclass(origin, Source):
-                (model,) = get_args(base)
-                if isinstance(model, TypeVar):
+                arguments = [a for a in get_args(base) if not isinstance(a, TypeVar)]
+                if not arguments:
                     return
+                model = arguments[0]
                 if not isinstance(sa.inspect(model, raiseerr=False), Mapper):
                     raise InvalidArgument(
                         f"{cls.__name__}: Repository[...] wants a mapped class, not {model!r}"

@@ -87,6 +87,19 @@ class Scope:
             if error is not None:
                 self._raise_again(error)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has committed or rolled back."""
+        return self._state is State.ENDED
+
+    @property
+    def is_open_here(self) -> bool:
+        """Whether it has not ended and belongs to this thread.
+
+        A context that was copied for a task or a thread goes on holding a scope that is neither.
+        """
+        return not self.has_ended and threading.get_ident() == self._thread
+
     def check_owner(self) -> None:
         """Raise `WrongThread` or `ScopeEnded` unless this scope may be used here and now."""
         if threading.get_ident() != self._thread:
@@ -94,7 +107,7 @@ class Scope:
                 "this scope belongs to the thread that opened it; open a scope of its own in each "
                 "thread"
             )
-        if self._state is State.ENDED:
+        if self.has_ended:
             raise errors.ScopeEnded(
                 "this scope has ended; load what you need inside it, or open a new one"
             )

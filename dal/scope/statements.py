@@ -1,4 +1,4 @@
-"""What a scope does not let through, told by the first words of a statement.
+"""What a scope does not let through, told by the text of a statement.
 
 The list of what commits by itself is the manual's: "Statements That Cause an Implicit Commit"
 (https://dev.mysql.com/doc/refman/8.4/en/implicit-commit.html). What a stored procedure does inside
@@ -8,14 +8,23 @@ cannot be seen from here.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-_HEAD = 256
-_TAIL = 256
+# Blanks, parentheses and comments before the first word. `--` is a comment only before a blank.
+_COMMENT = r"/\*(?!M?!).*?(?:\*/|\Z) | --(?=\s|\Z)[^\n]*+ | \#[^\n]*+"
+_LEADING = re.compile(rf"(?:[\s(]++ | {_COMMENT})*+", re.VERBOSE | re.DOTALL)
 
-# Comments and parentheses before the first word; /*! ... */ is no comment, the server runs it.
-_LEADING = re.compile(r"(?:\s|\(|/\*(?!M?!).*?\*/|/\*M?!\d*|--\s[^\n]*\n|\#[^\n]*\n)*", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z]++(?![\w$])")
 
-_WORD = re.compile(r"[A-Za-z]+")
+# What says nothing about the statement: literals, and comments behind the first word.
+_OPAQUE = re.compile(
+    rf"""'(?:[^'\\]|\\.)*+(?:'|\Z) | "(?:[^"\\]|\\.)*+(?:"|\Z) | {_COMMENT}""",
+    re.VERBOSE | re.DOTALL,
+)
+
+# /*! ... */ is run by servers of that version (/*M! by MariaDB alone), and a comment for others.
+_MARKS = re.compile(r"/\*M?!\d*|\*/")
+_CONDITIONAL = re.compile(r"/\*M?!.*?(?:\*/|\Z)", re.DOTALL)
 
 _HARMLESS = frozenset(
     {"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "CALL", "DO", "SHOW", "EXPLAIN"}
@@ -25,44 +34,53 @@ _HARMLESS = frozenset(
 _COMMITS = re.compile(
     r"""(?:
       COMMIT | BEGIN | START | STOP | XA
+    | PREPARE | EXECUTE
     | ROLLBACK (?! \s+ (?:WORK\s+)? TO \b)
-    | SET \s .* \b (?: AUTOCOMMIT | PASSWORD )
+    | SET \b .* (?: @@ (?:\w+\s*\.\s*)? | (?<![\w$@]) ) `? (?: AUTOCOMMIT | PASSWORD )
     | (?: CREATE | DROP ) (?! \s+ TEMPORARY \b)
     | ALTER | RENAME | TRUNCATE | GRANT | REVOKE | INSTALL | UNINSTALL | IMPORT | CLONE
-    | (?: UN )? LOCK \s+ (?: TABLES? | INSTANCE )
+    | LOCK | UNLOCK
     | ANALYZE | CACHE | CHECK | FLUSH | OPTIMIZE | REPAIR | CHANGE | PURGE
-    | LOAD \s+ INDEX | RESET (?! \s+ PERSIST )
+    | LOAD (?! \s+ (?: DATA | XML ) \b ) | RESET (?! \s+ PERSIST )
     ) \b""",
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
 
-_LOCKS = re.compile(
-    r"\b(?:FOR\s+(?:UPDATE|SHARE)(?:\s+OF\s+[^()'\"]+?)?(?:\s+(?:NOWAIT|SKIP\s+LOCKED))?"
-    r"|LOCK\s+IN\s+SHARE\s+MODE)\s*;?\s*\Z",
-    re.IGNORECASE,
-)
+_LOCKS = re.compile(r"\b(?:FOR\s+(?:UPDATE|SHARE)|LOCK\s+IN\s+SHARE\s+MODE)\b", re.IGNORECASE)
+_QUOTED = re.compile(r"`[^`]*+`")
 
 
 def first_word(sql: str | bytes) -> str:
     """Return the first keyword in upper case; "" where there is none."""
-    found = _WORD.match(_from_first_word(sql))
-    return found[0].upper() if found else ""
+    return next((word for word, _ in _readings(_text(sql))), "")
 
 
 def ends_transaction(sql: str | bytes) -> bool:
     """Return whether the statement begins, commits or rolls back a transaction, openly or not."""
-    return first_word(sql) not in _HARMLESS and bool(_COMMITS.match(_from_first_word(sql)))
+    return any(
+        word not in _HARMLESS and bool(_COMMITS.match(_OPAQUE.sub(" ", rest)))
+        for word, rest in _readings(_text(sql))
+    )
 
 
 def is_refused_read_only(sql: str | bytes) -> bool:
     """Return whether the statement is a savepoint or a locking read."""
-    return first_word(sql) in {"SAVEPOINT", "RELEASE"} or bool(_LOCKS.search(_text(sql[-_TAIL:])))
+    text = _text(sql)
+    if first_word(text) in {"SAVEPOINT", "RELEASE"}:
+        return True
+    return bool(_LOCKS.search(text) and _LOCKS.search(_QUOTED.sub("x", _OPAQUE.sub(" ", text))))
 
 
-def _from_first_word(sql: str | bytes) -> str:
-    head = _text(sql[:_HEAD])
-    found = _LEADING.match(head)
-    return head[found.end() :] if found else head
+def _readings(sql: str) -> Iterator[tuple[str, str]]:
+    """Give the first word and all from it on, as each kind of server would read the statement."""
+    rest = sql[_LEADING.match(sql).end() :]
+    readings = [rest]
+    if _CONDITIONAL.match(rest):
+        readings = [_MARKS.sub(" ", rest), _CONDITIONAL.sub(" ", rest)]
+    for reading in readings:
+        start = _LEADING.match(reading).end()
+        found = _WORD.match(reading, start)
+        yield (found[0].upper(), reading[start:]) if found else ("", "")
 
 
 def _text(sql: str | bytes) -> str:

@@ -514,3 +514,63 @@ def test_children_follow_their_parent(db, admin):
     with admin.cursor() as cursor:
         cursor.execute("SELECT COUNT(*) FROM entry")
         assert cursor.fetchone() == (0,)
+
+
+class TestManyRowsInOneCall:
+    """PyMySQL sends executemany as several statements: an error leaves those before it."""
+
+    def test_a_swallowed_error_half_way_dooms_the_scope(self, db, admin):
+        with db.scope() as session:
+            session.add_all([Account(owner="ada"), Account(owner="bob"), Account(owner="cy")])
+        update = sa.text("UPDATE account SET owner = :new WHERE owner = :old")
+        rows = [{"new": "xa", "old": "ada"}, {"new": "cy", "old": "bob"}]
+        with pytest.raises(DuplicateKey), db.scope() as session:
+            with pytest.raises(DuplicateKey):
+                session.execute(update, rows)
+            with pytest.raises(DuplicateKey):
+                session.execute(insert("dan"))
+        assert owners(admin) == ["ada", "bob", "cy"]
+
+    def test_inside_a_savepoint_it_undoes_the_savepoint(self, db, admin):
+        with db.scope() as session:
+            session.execute(insert("ada"))
+            with pytest.raises(DuplicateKey), db.savepoint():
+                session.execute(
+                    sa.insert(Account),
+                    [{"owner": "bob", "balance": 0}, {"owner": "ada", "balance": 0}],
+                )
+            session.execute(insert("cy"))
+        assert owners(admin) == ["ada", "cy"]
+
+
+def test_the_outer_handlers_answer_decides_and_not_an_inner_ones(db, admin):
+    @db.handler
+    def inner(event, context):
+        return {"statusCode": 404}
+
+    @db.handler
+    def outer(event, context):
+        db.session.execute(insert("ada"))
+        return {"statusCode": 200, "inner": inner(event, context)}
+
+    assert outer({}, None)["statusCode"] == 200
+    assert owners(admin) == ["ada"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "--\nCOMMIT",
+        "/*! */ COMMIT",
+        "/*!99999 x */ COMMIT",
+        "SET@@autocommit=1",
+        "LOCK/**/TABLES account WRITE",
+        "PREPARE s FROM 'COMMIT'",
+        "/*" + "x" * 300 + "*/ COMMIT",
+    ],
+)
+def test_no_spelling_of_a_commit_gets_through(db, admin, statement):
+    with pytest.raises(TransactionControl), db.scope() as session:
+        session.execute(insert("ada"))
+        session.connection().exec_driver_sql(statement)
+    assert owners(admin) == []

@@ -80,12 +80,7 @@ class TestEveryError:
             copy.deepcopy,
         ],
     )
-    def test_travels_whole(self, cls, travel, request):
-        if cls is errors.DeadlineExceeded:
-            reason = (
-                "errno is OSError's own there, and not in the __dict__ that __reduce__ hands on"
-            )
-            request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+    def test_travels_whole(self, cls, travel):
         error = cls("what happened", **NAMES)
         error.add_note("in the handler")
         arrived = travel(error)
@@ -117,7 +112,6 @@ class TestTheTree:
             (errors.UnencodableAnswer, TypeError),
             (errors.NotFound, LookupError),
             (errors.MultipleFound, LookupError),
-            (errors.DeadlineExceeded, TimeoutError),
         ],
     )
     def test_answers_to_the_builtin_that_callers_know(self, cls, builtin):

@@ -567,7 +567,6 @@ class TestARepositoryClass:
 
         assert Mixed.model is User
 
-    @pytest.mark.xfail(strict=True, reason="ValueError: too many values to unpack")
     def test_may_have_a_generic_base_with_more_parameters(self):
         class Keyed(Repository[Row], Generic[Row, Key]):
             pass

@@ -258,7 +258,6 @@ class TestTheEnd:
         with db.scope() as second:
             assert second is not first
 
-    @pytest.mark.xfail(strict=True, reason="the copied context still names the scope that ended")
     def test_lets_a_context_that_was_copied_inside_open_a_new_one(self, db):
         # As a task does that was created in a handler and runs on in the next invocation.
         with db.scope():
@@ -270,7 +269,6 @@ class TestTheEnd:
 
         assert context.run(opened)
 
-    @pytest.mark.xfail(strict=True, reason="the copied context still names the scope that ended")
     def test_is_no_scope_for_a_context_that_was_copied_inside(self, db):
         with db.scope():
             context = contextvars.copy_context()
@@ -330,7 +328,6 @@ class TestAnotherThread:
         with pytest.raises(WrongThread):
             asyncio.run(handle())
 
-    @pytest.mark.xfail(strict=True, reason="opening one there means joining, which is refused")
     def test_may_open_the_scope_of_its_own_that_the_error_asks_for(self, db):
         def opened():
             with db.scope():

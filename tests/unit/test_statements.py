@@ -283,44 +283,35 @@ class TestWhatDoesNotEndATransaction:
 class TestWhatHidesTheFirstWord:
     """What MySQL commits at, though its first words are not where one would look for them."""
 
-    @pytest.mark.xfail(strict=True, reason="`--` and a newline swallow the line behind them")
     @pytest.mark.parametrize("sql", ["--\nCOMMIT", "--\nCOMMIT\n", "-- a\n--\nCOMMIT"])
     def test_an_empty_comment_does_not(self, sql):
         assert ends_transaction(sql)
 
-    @pytest.mark.xfail(strict=True, reason="only the first 256 characters are looked at")
     @pytest.mark.parametrize(
         "before", ["/*" + "x" * 300 + "*/", " " * 300, "-- " + "x" * 300 + "\n", "/**/" * 100]
     )
     def test_a_long_comment_or_much_white_space_does_not(self, before):
         assert ends_transaction(before + "COMMIT")
 
-    @pytest.mark.xfail(strict=True, reason="only the first 256 characters are looked at")
     def test_a_long_value_before_autocommit_does_not(self):
         assert ends_transaction(f"SET @a = '{'x' * 300}', autocommit = 1")
 
-    @pytest.mark.xfail(strict=True, reason="the closing */ is taken for the statement")
     @pytest.mark.parametrize("sql", ["/*! */ COMMIT", "/*!50000 */COMMIT", "/*!*/ DROP TABLE t"])
     def test_an_empty_comment_that_the_server_runs_does_not(self, sql):
         assert ends_transaction(sql)
 
-    @pytest.mark.xfail(
-        strict=True, reason="a version comment is taken as run, which it need not be"
-    )
     @pytest.mark.parametrize(
         "sql", ["/*!99999 SELECT 1 */ COMMIT", "/*!99999 x */COMMIT", "/*M! x */ COMMIT"]
     )
     def test_a_comment_that_only_other_servers_run_does_not(self, sql):
         assert ends_transaction(sql)
 
-    @pytest.mark.xfail(strict=True, reason="SET is expected to be followed by white space")
     @pytest.mark.parametrize(
         "sql", ["SET@@autocommit=1", "SET/**/autocommit=1", "SET@@session.autocommit=1"]
     )
     def test_no_white_space_after_set_does_not(self, sql):
         assert ends_transaction(sql)
 
-    @pytest.mark.xfail(strict=True, reason="LOCK and LOAD are expected to be followed by it, too")
     @pytest.mark.parametrize(
         "sql",
         ["LOCK/**/TABLES t WRITE", "LOCK /* why */ TABLES t WRITE", "LOAD/**/INDEX INTO CACHE t"],
@@ -328,14 +319,12 @@ class TestWhatHidesTheFirstWord:
     def test_a_comment_after_lock_does_not(self, sql):
         assert ends_transaction(sql)
 
-    @pytest.mark.xfail(strict=True, reason="what is prepared by name is not looked at")
     @pytest.mark.parametrize("sql", ["PREPARE s FROM 'COMMIT'", "EXECUTE IMMEDIATE 'COMMIT'"])
     def test_preparing_it_does_not(self, sql):
         assert ends_transaction(sql)
 
 
 class TestValuesThatOnlyMentionIt:
-    @pytest.mark.xfail(strict=True, reason="autocommit and password count anywhere in a SET")
     @pytest.mark.parametrize(
         "sql",
         ["SET @autocommit = 1", "SET @password = 'x'", "SET @note = 'the autocommit mode'"],
@@ -418,7 +407,6 @@ class TestWhatAReadOnlyScopeRefuses:
     def test_is_a_locking_read_with_something_blank_behind_it(self, sql, end):
         assert is_refused_read_only(sql + end)
 
-    @pytest.mark.xfail(strict=True, reason="only the very end of the text is looked at")
     @pytest.mark.parametrize(
         "sql",
         [
@@ -493,9 +481,6 @@ class TestTheCostOfLooking:
         with ends_within(30):
             look(start + repeated * (1_000_000 // len(repeated)) + end)
 
-    @pytest.mark.xfail(
-        run=False, reason="four ways to share the same blanks: a second for each 256 characters"
-    )
     def test_is_small_for_blanks_after_the_tables_of_a_locking_read(self):
         with ends_within(30):
             for n in range(100):

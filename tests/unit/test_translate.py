@@ -270,7 +270,6 @@ class TestWhatTheServerSays:
         error = name(1062, text)
         assert "ann@example.com" not in f"{error} {error!r} {vars(error)}"
 
-    @pytest.mark.xfail(strict=True, reason="it says: the key None")
     @pytest.mark.parametrize("language", ["Doppelter Eintrag 'x' für Schlüssel 't.k'", ""])
     def test_of_a_duplicate_in_another_language_names_no_key(self, language):
         assert "None" not in str(name(1062, language))
