@@ -1,0 +1,42 @@
+"""One unit of work in two statements, each of which counts in a row of its own."""
+
+import os
+import time
+from pathlib import Path
+
+from sqlalchemy import text
+
+from dal import Database
+
+TALLY = text("UPDATE deed SET times = times + 1 WHERE token = :token AND step = :step")
+
+
+def from_the_vault():
+    return Path(os.environ["VAULT"]).read_text()
+
+
+DATABASES = {
+    "usual": Database.from_env(),
+    "clear": Database.from_env(tls="disabled"),
+    "hasty": Database.from_env(statement_timeout=0.3),
+    "brief": Database.from_env(lock_wait_timeout=1),
+    "vault": Database.from_env(password=from_the_vault),
+}
+
+
+def on(database):
+    def deed(event, context):
+        print("the unit runs")  # noqa: T201  # the log tells how often
+        for step in (1, 2):
+            database.session.execute(TALLY, {"token": event["token"], "step": step})
+        time.sleep(event["pause"])
+        return "done"
+
+    return {attempts: database.handler(attempts=attempts)(deed) for attempts in (1, 3)}
+
+
+UNITS = {name: on(database) for name, database in DATABASES.items()}
+
+
+def handler(event, context):
+    return UNITS[event["database"]][event["attempts"]](event, context)

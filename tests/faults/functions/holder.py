@@ -1,0 +1,48 @@
+"""A function that takes a row and then keeps it, in the way that the event names."""
+
+import time
+
+from sqlalchemy import text
+
+from dal import Database
+
+db = Database.from_env()
+
+TAKE = text("UPDATE deed SET times = times + 1 WHERE token = :token AND step = 1")
+#: 600 MB, row by row.
+LARGE = text(
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600) "
+    "SELECT i, REPEAT('x', 1000000) FROM n"
+)
+
+
+def idle(event):
+    time.sleep(60)
+
+
+def streams(event):
+    for _ in db.session.execute(LARGE, execution_options={"stream_results": True, "yield_per": 1}):
+        time.sleep(0.05)
+
+
+def waits_behind_an_alter(event):
+    db.session.execute(text("INSERT INTO shut VALUES (1)"))
+
+
+def waits_for_a_row(event):
+    db.session.execute(text("UPDATE deed SET times = 1 WHERE token = 'held'"))
+
+
+DOINGS = {
+    doing.__name__: doing for doing in (idle, streams, waits_behind_an_alter, waits_for_a_row)
+}
+
+
+@db.handler
+def handler(event, context):
+    began = time.monotonic()
+    db.session.execute(TAKE, {"token": event["token"]})
+    time.sleep(max(0.0, began + event["last"] - time.monotonic()))
+    if event["last"]:
+        db.session.execute(text("SELECT 'the last statement'"))
+    DOINGS[event["doing"]](event)
