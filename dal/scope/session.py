@@ -41,11 +41,13 @@ class Session(orm.Session):
 
     # Reading ------------------------------------------------------------------------------------
 
-    def get(self, entity: Any, ident: Any, **options: Any) -> Any:
-        """Return the row with this identity as it is now, or None; always asks the server."""
-        if not self.is_at_work:
-            options["populate_existing"] = True
-        return super().get(entity, ident, **options)
+    if not TYPE_CHECKING:  # the types are SQLAlchemy's own
+
+        def get(self, entity: Any, ident: Any, **options: Any) -> Any:
+            """Return the row with this identity as it is now, or None; always asks the server."""
+            if not self.is_at_work:
+                options["populate_existing"] = True
+            return super().get(entity, ident, **options)
 
     @property
     def is_read_only(self) -> bool:
@@ -115,14 +117,16 @@ class Session(orm.Session):
         changed = sum(map(self.is_modified, self.dirty))
         return f"{len(self.new)} new, {changed} changed, {len(self.deleted)} deleted"
 
-    def merge(self, instance: Any, **options: Any) -> Any:
-        """Copy `instance` onto the row with its identity, as SQLAlchemy's `merge`."""
-        self._depth += 1
-        try:
-            with stale_versions_named():
-                return super().merge(instance, **options)
-        finally:
-            self._depth -= 1
+    if not TYPE_CHECKING:
+
+        def merge(self, instance: Any, **options: Any) -> Any:
+            """Copy `instance` onto the row with its identity, as SQLAlchemy's `merge`."""
+            self._depth += 1
+            try:
+                with stale_versions_named():
+                    return super().merge(instance, **options)
+            finally:
+                self._depth -= 1
 
     # What is the scope's ------------------------------------------------------------------------
 

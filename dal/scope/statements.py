@@ -73,14 +73,14 @@ def is_refused_read_only(sql: str | bytes) -> bool:
 
 def _readings(sql: str) -> Iterator[tuple[str, str]]:
     """Give the first word and all from it on, as each kind of server would read the statement."""
-    rest = sql[_LEADING.match(sql).end() :]
+    rest = _LEADING.sub("", sql, count=1)
     readings = [rest]
     if _CONDITIONAL.match(rest):
         readings = [_MARKS.sub(" ", rest), _CONDITIONAL.sub(" ", rest)]
     for reading in readings:
-        start = _LEADING.match(reading).end()
-        found = _WORD.match(reading, start)
-        yield (found[0].upper(), reading[start:]) if found else ("", "")
+        bare = _LEADING.sub("", reading, count=1)
+        found = _WORD.match(bare)
+        yield (found[0].upper(), bare) if found else ("", "")
 
 
 def _text(sql: str | bytes) -> str:
