@@ -38,7 +38,7 @@ class Thing(Base):
     amount: orm.Mapped[decimal.Decimal] = orm.mapped_column(sa.Numeric(20, 5))
     at: orm.Mapped[datetime.datetime | None] = orm.mapped_column(mysql.DATETIME(fsp=6))
     day: orm.Mapped[datetime.date]
-    uid: orm.Mapped[uuid.UUID]
+    uid: orm.Mapped[uuid.UUID] = orm.mapped_column(sa.Uuid(native_uuid=False))
     ready: orm.Mapped[bool]
     size: orm.Mapped[Size | None]
 
