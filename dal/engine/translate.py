@@ -84,7 +84,12 @@ def name_the_error(context: ExceptionContext) -> BaseException | None:
         shown = named or context.sqlalchemy_exception or original
         owner.raised_as(original, shown)
         # PyMySQL sends it as several statements, and those before the failing one stand.
-        if context.execution_context is not None and context.execution_context.executemany:
+        execution = context.execution_context
+        if (
+            execution is not None
+            and execution.executemany
+            and not execution.execution_options.get("dal_is_whole")
+        ):
             owner.fail(shown)
     return named
 

@@ -3,5 +3,6 @@
 from dal.repository.conditions import everything
 from dal.repository.paging import Page
 from dal.repository.repository import Repository
+from dal.repository.upsert import Upserted
 
-__all__ = ["Page", "Repository", "everything"]
+__all__ = ["Page", "Repository", "Upserted", "everything"]

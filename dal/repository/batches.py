@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,8 +25,8 @@ from dal.errors import STATEMENT_ONLY
 
 _OPTION = "dal_batches"
 _SAVEPOINT = "dal_rows"
-_TOKEN = re.compile(r"`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'|\(|\)|\bVALUES\b")
-_PLACE = re.compile(r"%%|%s")
+_TOKEN = re.compile(r"%\([^)]*\)s|`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'|\(|\)|\bVALUES\b")
+_PLACE = re.compile(r"%%|%(?:\((?P<name>[^)]*)\))?s")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def send_rows(
         statement.inline(),  # asks for no keys
         rows,
         bind_arguments={"mapper": mapper},
-        execution_options={_OPTION: batches},
+        # Whole or not at all: an error need not end the scope, as one of executemany does.
+        execution_options={_OPTION: batches, "dal_is_whole": True},
     )
     return batches
 
@@ -82,7 +84,7 @@ def _send(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
     rows = parameters if context.executemany else [parameters]
     batches.parameters = context.compiled_parameters
     settings: Any = getattr(cursor.connection, "settings", Settings)
-    texts = _texts(statement, rows, cursor.connection, settings.max_statement_bytes)
+    texts = _texts(statement, rows, cursor, settings.max_statement_bytes)
     text, size, is_last = next(texts)
     if is_last:
         _execute(cursor, batches, text, size)
@@ -107,21 +109,22 @@ def _execute(cursor: Any, batches: Batches, text: bytes, size: int) -> None:
 
 
 def _texts(
-    template: str, rows: Sequence[tuple[Any, ...]], connection: Any, limit: int
+    template: str, rows: Sequence[Any], cursor: Any, limit: int
 ) -> Iterator[tuple[bytes, int, bool]]:
     """Yield statements: the text, how many rows it has, and whether it is the last."""
-    head, values, tail, places = _parts(template)
-    literals = functools.partial(map, connection.literal)
+    head, values, tail = _parts(template)
+    mogrify, encoding = cursor.mogrify, cursor.connection.encoding
 
-    def encoded(text: str, arguments: tuple[Any, ...]) -> bytes:
-        filled = text % tuple(literals(arguments))
-        return filled.encode(connection.encoding, "surrogateescape")  # PyMySQL's way with bytes
+    def encoded(part: _Part, row: Any) -> bytes:
+        filled: str = mogrify(part.text, tuple([row[place] for place in part.places]))
+        # PyMySQL's way to carry bytes in a text.
+        return filled.encode(encoding, "surrogateescape")
 
-    start, end = encoded(head, ()), encoded(tail, rows[0][places:])
+    start, end = encoded(head, rows[0]), encoded(tail, rows[0])
     parts: list[bytes] = []
     length = len(start) + len(end)
     for row in rows:
-        part = encoded(values, row[:places])
+        part = encoded(values, row)
         if parts and length + len(part) + 1 > limit:
             yield start + b",".join(parts) + end, len(parts), False
             parts, length = [], len(start) + len(end)
@@ -130,9 +133,16 @@ def _texts(
     yield start + b",".join(parts) + end, len(parts), True
 
 
+@dataclass(frozen=True)
+class _Part:
+    text: str
+    places: tuple[str | int, ...]
+    """What stands at each `%s`: a row's key, or its index where the driver takes tuples."""
+
+
 @functools.lru_cache(maxsize=128)
-def _parts(template: str) -> tuple[str, str, str, int]:
-    """Return what stands before the row, the row, what follows it, and how many values it takes."""
+def _parts(template: str) -> tuple[_Part, _Part, _Part]:
+    """Return what stands before the row of values, the row, and what follows it."""
     depth, start, seen = 0, 0, False
     for token in _TOKEN.finditer(template):
         if token[0] == "VALUES":
@@ -144,7 +154,26 @@ def _parts(template: str) -> tuple[str, str, str, int]:
         elif token[0] == ")":
             depth -= 1
             if seen and depth == 0:
-                row = template[start : token.end()]
-                places = _PLACE.findall(row).count("%s")
-                return template[:start], row, template[token.end() :], places
+                count = itertools.count()
+                head, values, tail = (
+                    _part(text, count)
+                    for text in (
+                        template[:start],
+                        template[start : token.end()],
+                        template[token.end() :],
+                    )
+                )
+                return head, values, tail
     raise sa.exc.CompileError(f"no VALUES in {template!r}")
+
+
+def _part(text: str, count: Iterator[int]) -> _Part:
+    places: list[str | int] = []
+
+    def plain(found: re.Match[str]) -> str:
+        if found[0] == "%%":
+            return "%%"
+        places.append(found["name"] or next(count))
+        return "%s"
+
+    return _Part(_PLACE.sub(plain, text), tuple(places))

@@ -126,6 +126,11 @@ def check_value(name: str, column: Any, value: object) -> None:
             return
     if not isinstance(value, kinds):
         raise InvalidArgument(f"{name} is {kinds[0].__name__}, not {value!r}")
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise InvalidArgument(f"{name} is Unicode, not the half of a character") from None
 
 
 def _checked_column(mapper: Mapper[Any], columns: Mapping[str, Any], name: object) -> Any:

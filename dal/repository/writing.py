@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, orm
 from sqlalchemy.orm import Mapper
 
 from dal.errors import InvalidArgument, NotFound, StaleVersion
-from dal.repository.adding import add_with_keys, keys_can_be_told
+from dal.repository.adding import insert_entities, is_just_inserting
 from dal.repository.conditions import checked_conditions
 from dal.repository.identity import identity_condition, identity_values
 from dal.repository.source import Row, Source
@@ -38,18 +38,19 @@ class Writing(Source[Row]):
     def add_all(self, rows: Iterable[Row]) -> list[Row]:
         """Insert rows now and return them with their keys. Few statements; an empty list does none.
 
-        Rows that bring their keys share an INSERT for each `max_statement_bytes` or so. So do three
-        rows and more whose keys the server counts up: it gives one INSERT consecutive keys, and one
-        SELECT asks how far apart they are. One INSERT for each row remains where SQLAlchemy has to
-        do more than insert it: related rows, listeners for `before_insert` and the like, several
-        tables, SQL expressions as values, and a `Session` of your own.
+        Rows that bring their keys, or have a default that makes them, share one INSERT for each
+        `max_statement_bytes`. So do three rows and more whose keys the server counts up: it gives
+        one INSERT keys at equal distances, and one SELECT asks how far apart. One INSERT for each
+        row remains where SQLAlchemy has to do more than insert it: related rows, listeners for
+        `before_insert` and the like, several tables, SQL expressions as values, and a `Session` of
+        your own.
 
         Raises:
             as `add`, for all rows together.
         """
         added = self._checked_instances(rows)
-        if keys_can_be_told(self.session, added):
-            add_with_keys(self.session, added)
+        if is_just_inserting(self.session, added):
+            insert_entities(self.session, added)
         else:
             self.session.add_all(added)
             self.session.flush()
