@@ -48,6 +48,9 @@ def mysql(server):
 @pytest.fixture(scope="session")
 def outcomes(request, server):
     """A future of its outcome for each cell that is to be tested."""
+    if server.is_mariadb:
+        yield {}
+        return
     chosen = [
         item.callspec.params["cell"]
         for item in request.session.items

@@ -41,16 +41,14 @@ def eventually(condition, seconds):
 class Lane:
     """A function behind a proxy. Use it as a context manager; not from two threads at once."""
 
-    def __init__(self, server, handler="deeds.handler", **variables):
+    def __init__(self, server, handler="deeds.handler", *, beside=None):
+        """Make an account and a database; or share those of the lane `beside`."""
         self.server = server
-        self.name = f"dal_{secrets.token_hex(6)}"
-        self.password = secrets.token_hex(8)
-        with server.connect() as root:
-            query(root, f"CREATE DATABASE {self.name}")
-            query(root, f"CREATE USER {self.name}@'%%' IDENTIFIED BY %s", self.password)
-            query(root, f"GRANT ALL ON {self.name}.* TO {self.name}@'%'")
-        with server.connect(self.name) as admin:
-            query(admin, DEED)
+        self._shares = beside is not None
+        self.name = beside.name if beside else f"dal_{secrets.token_hex(6)}"
+        self.password = beside.password if beside else secrets.token_hex(8)
+        if not self._shares:
+            self._make_account()
         self._occupants = set()
         self._directory = tempfile.TemporaryDirectory()
         self.vault = Path(self._directory.name) / "password"
@@ -64,10 +62,17 @@ class Lane:
             environment={
                 "DATABASE_URL": url.render_as_string(hide_password=False),
                 "VAULT": str(self.vault),
-                **variables,
             },
             path=[FUNCTIONS],
         )
+
+    def _make_account(self):
+        with self.server.connect() as root:
+            query(root, f"CREATE DATABASE {self.name}")
+            query(root, f"CREATE USER {self.name}@'%%' IDENTIFIED BY %s", self.password)
+            query(root, f"GRANT ALL ON {self.name}.* TO {self.name}@'%'")
+        with self.admin() as admin:
+            query(admin, DEED)
 
     def __enter__(self):
         return self
@@ -76,6 +81,8 @@ class Lane:
         self.function.close()
         self.proxy.close()
         self._directory.cleanup()
+        if self._shares:
+            return
         with contextlib.suppress(pymysql.Error), self.server.connect() as root:
             for session in self.sessions(root):
                 with contextlib.suppress(pymysql.Error):
@@ -101,9 +108,10 @@ class Lane:
         numbers = {number for (number,) in query(connection, sql, self.name)}
         return numbers - self._occupants
 
-    def kill_sessions(self, what="CONNECTION"):
+    def kill_sessions(self, what="CONNECTION", *, limit=None):
+        """KILL the sessions of the function's account, the newest first, and so many at most."""
         with self.server.connect() as root:
-            for number in self.sessions(root):
+            for number in sorted(self.sessions(root), reverse=True)[:limit]:
                 with contextlib.suppress(pymysql.Error):
                     query(root, f"KILL {what} {number}")
 

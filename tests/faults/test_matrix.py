@@ -4,7 +4,7 @@ import pytest
 from matrix import Outcome
 
 
-def test_the_caller_is_told_what_is_in_the_table(cell, outcomes, mysql):
+def test_the_caller_is_told_what_is_in_the_table(mysql, cell, outcomes):
     outcome = outcomes[cell].result()
     if not isinstance(outcome, Outcome):
         pytest.skip(outcome)

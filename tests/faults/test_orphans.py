@@ -163,6 +163,9 @@ def seconds_until_the_row_is_free(case, server):
 @pytest.fixture(scope="module")
 def played(request, server):
     """A future of the seconds for each case that is to be tested: they wait side by side."""
+    if server.is_mariadb:
+        yield {}
+        return
     cases = [
         item.callspec.params["case"]
         for item in request.session.items
@@ -172,5 +175,5 @@ def played(request, server):
         yield {case: pool.submit(seconds_until_the_row_is_free, case, server) for case in cases}
 
 
-def test_another_function_gets_the_row_in_time(case, played, mysql):
+def test_another_function_gets_the_row_in_time(mysql, case, played):
     assert played[case].result() < BOUND
