@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import uuid
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -14,7 +13,7 @@ from sqlalchemy.orm.interfaces import ORMOption
 
 from dal.database import Database
 from dal.errors import InvalidArgument, NotFound
-from dal.repository.identity import identity_condition, key_names
+from dal.repository.identity import accepted_types, identity_values, key_names
 from dal.repository.locks import Lock, locked
 from dal.repository.source import Row, Source
 
@@ -24,8 +23,9 @@ _Key = tuple[Hashable, ...]
 # (range_optimizer_max_mem_size); MariaDB makes a join of more than 1,000.
 _MOST = 1000
 _BYTES = 1_000_000
-# Types whose values are equal to the server exactly where they are equal in Python.
-_EXACT = (int, bytes, uuid.UUID, Decimal, datetime.date)
+# Types whose values are equal to the server exactly where they are equal in Python. Text is not:
+# collations ignore case, accents, spaces at the end.
+_EXACT = frozenset({int, bytes, uuid.UUID, Decimal})
 
 
 class Lookup(Source[Row]):
@@ -65,8 +65,9 @@ class Lookup(Source[Row]):
         for some in self._split(wanted, _MOST):
             found.update(self._by_key(some, options, lock))
         missing = [key for key in wanted if key not in found]
-        if missing and not all(issubclass(kind, _EXACT) for kind in self._key_types()):
-            found.update(self._by_the_server(missing, options, lock))
+        unsure = [key for key in missing if not _EXACT.issuperset(map(type, key))]
+        if unsure:
+            found.update(self._by_the_server(unsure, options, lock))
             missing = [key for key in missing if key not in found]
         if missing:
             names = ", ".join(repr(key[0] if len(key) == 1 else key) for key in missing[:10])
@@ -118,25 +119,13 @@ class Lookup(Source[Row]):
     def _key_columns(self) -> list[Any]:
         return [getattr(self.model, name) for name in key_names(self.model)]
 
-    def _key_types(self) -> list[type[Any]]:
-        types: list[type[Any]] = []
-        for column in self._key_columns():
-            try:
-                types.append(column.type.python_type)
-            except NotImplementedError:
-                types.append(object)
-        return types
-
     def _keys(self, identities: Iterable[Any]) -> Iterator[_Key]:
-        names, types = key_names(self.model), self._key_types()
+        accepted = [accepted_types(column) for column in self._key_columns()]
         for identity in identities:
-            if isinstance(identity, Mapping):
-                key = tuple(identity.get(name) for name in names)
-            else:
-                key = tuple(identity) if isinstance(identity, tuple | list) else (identity,)
-            # What needs a second look is told by the function that `get` asks, which is slow.
-            if [type(value) for value in key] != types or isinstance(identity, Mapping):
-                identity_condition(self.model, identity)
+            key = tuple(identity) if isinstance(identity, tuple | list) else (identity,)
+            is_plain = len(key) == len(accepted) and all(map(_is_of, key, accepted))
+            if not is_plain:  # slower by far: for what needs a second look
+                key = identity_values(self.model, identity)
                 if not all(isinstance(value, Hashable) for value in key):
                     raise InvalidArgument(f"{identity!r} is no key of {self.model.__name__}")
             yield key
@@ -156,6 +145,10 @@ class Lookup(Source[Row]):
             used += size
         if some:
             yield some
+
+
+def _is_of(value: object, types: tuple[type[Any], ...]) -> bool:
+    return type(value) in types
 
 
 def _size(value: object) -> int:

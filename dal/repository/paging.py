@@ -54,10 +54,12 @@ class Paging(Source[Row]):
             return {"users": [...], "next": page.next_token}
 
         One SELECT of `limit` + 1 rows; nothing is counted or skipped over. Rows that come and go
-        between two pages move no other row from one to the other. An index on the columns of
-        `order_by`, behind those that conditions fix to one value, makes it a range scan; mixed
-        directions want one that has them (`Index("ix", User.a, User.b.desc())`), and then the key
-        as well, if the last is descending.
+        between two pages move no other row from one to the other.
+
+        An index on the columns of `order_by`, behind those that the conditions fix to one value,
+        makes it a range scan: InnoDB appends the key by itself. Mixed directions want an index that
+        has them, with the key at its end if that is descending, and for `before=` MySQL sorts what
+        lies before all the same: it reads no range backwards in such an index.
 
         Args:
             where: Conditions; they may differ from page to page, the tokens are of the order.

@@ -82,6 +82,7 @@ def test_page_10_000_reads_as_many_rows_as_page_1(environment, order_by, positio
     keyset = Keyset(Line, order_by)
     far, middle = Cursor(position).token(keyset), [50_000, 5][: len(keyset.terms)]
     with db.scope(read_only=True) as session:
+        lines.page(order_by=order_by, limit=100)  # the server reads its statistics, once
         first, cost = rows_read(session, lambda: lines.page(order_by=order_by, limit=100))
         assert len(first.items) == 100
         assert 100 <= cost <= 102
