@@ -43,7 +43,7 @@ MOMENTS = {
 STEPS = {FIRST: 1, LATER: 2}
 #: Seconds that the unit lies idle before COMMIT, where BEFORE is the stage; and where the server
 #: shuts down meanwhile, which takes it longer.
-PAUSE, LONG_PAUSE = 0.6, 3.5
+PAUSE, LONG_PAUSE = 1.0, 4.0
 
 # What the caller sees; an error means that nothing is stored, but for the last.
 DONE = "done"
@@ -187,8 +187,8 @@ TABLE = {
         SENT: (LOST, DONE),
     },
     "SIGKILL": {
-        CONNECT: (DOWN, DOWN),
-        LOGIN: (DOWN, DOWN),
+        CONNECT: (DOWN, either(DOWN, LATE)),
+        LOGIN: (DOWN, either(DOWN, LATE)),
         FIRST: (LOST, either(DOWN, LATE)),
         LATER: (LOST, either(DOWN, LATE)),
         BEFORE: (UNKNOWN, UNKNOWN),
@@ -209,7 +209,8 @@ TABLE = {
         LOGIN: (DONE, DONE),
         FIRST: (LOST, DONE),
         LATER: (LOST, DONE),
-        BEFORE: (UNKNOWN, UNKNOWN),
+        # Before a COMMIT after a long silence the server's limits are renewed: that SET fails.
+        BEFORE: (LOST, DONE),
         SENT: (UNKNOWN, UNKNOWN),
         ANSWERED: (STORED, STORED),
     },
@@ -279,15 +280,17 @@ class Cell:
     def pause(self):
         if self.stage != BEFORE:
             return 0
-        return LONG_PAUSE if self.fault in RESTARTS else PAUSE
+        return LONG_PAUSE if self.fault == "shutdown and restart" else PAUSE
 
     @property
     def timeout(self):
-        """Seconds that the function gets; a server needs one or two to come back."""
-        return 8.0 if self.fault in RESTARTS else 3.0
+        """Seconds that the function gets; a server needs a few to come back."""
+        return 12.0 if self.fault in RESTARTS else 3.0
 
     @property
     def database(self):
+        if self.fault in RESTARTS:
+            return "patient"
         return "clear" if self.wire == "clear" else DATABASES.get(self.fault, "usual")
 
     @property

@@ -55,7 +55,7 @@ CASES = [
     Case("frozen", "streams", everyday=True),
     Case("cut off", "streams"),
     Case("frozen", "streams", last=1.9),
-    Case("frozen", "streams", gone=7.0, timeout=8.0),
+    Case("frozen", "streams", gone=9.0, timeout=12.0),
     *(
         Case(way, doing, last=last, timeout=timeout, everyday=way == "killed" and last == 1.9)
         for doing in ("waits_behind_an_alter", "waits_for_a_row")
@@ -70,7 +70,7 @@ TOO_LATE = {
     Case("frozen", doing, last=last, timeout=timeout)
     for doing in ("waits_behind_an_alter", "waits_for_a_row")
     for last, timeout in ((1.9, 4.0), (0.0, 6.0))
-} | {Case("frozen", "streams", gone=7.0, timeout=8.0)}
+} | {Case("frozen", "streams", gone=9.0, timeout=12.0)}
 
 
 def pytest_generate_tests(metafunc):
