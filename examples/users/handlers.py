@@ -31,7 +31,7 @@ def read_user(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa
 @db.handler(read_only=True)
 def list_users(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
     """Answer with the hundred users that follow the id in `after`, or the first hundred."""
-    return {"users": [view(user) for user in users.page(after=event.get("after", 0))]}
+    return {"users": [view(user) for user in users.following(event.get("after", 0))]}
 
 
 def view(user: User) -> dict[str, Any]:
