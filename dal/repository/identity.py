@@ -83,6 +83,15 @@ def identity_condition(model: type[Any], identity: object) -> ColumnElement[bool
     )
 
 
+def keys_condition(model: type[Any], keys: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
+    """Return the condition that only the rows with these keys fit; each key is a sequence."""
+    columns = [getattr(model, name) for name in key_names(model)]
+    if len(columns) == 1:
+        in_one: ColumnElement[bool] = columns[0].in_([key[0] for key in keys])
+        return in_one
+    return sa.tuple_(*columns).in_([tuple(key) for key in keys])
+
+
 def accepted_types(column: Any) -> tuple[type[Any], ...]:
     """Return the Python types of a column's values; `object` where its type does not say.
 

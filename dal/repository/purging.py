@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement
 from dal.database import Database
 from dal.errors import UsageError
 from dal.repository.conditions import checked_conditions, checked_limit
-from dal.repository.identity import key_names
+from dal.repository.identity import key_names, keys_condition
 from dal.repository.source import Row, Source
 
 
@@ -70,13 +70,8 @@ class Purging(Source[Row]):
         found = self.session.execute(query).all()
         if not found:
             return 0, None
-        of_these = (
-            key[0].in_([row[0] for row in found])
-            if len(key) == 1
-            else sa.tuple_(*key).in_([tuple(row) for row in found])
-        )
         # Still under the conditions: a row may have been changed in between.
-        statement = sa.delete(self.model).where(of_these, *conditions)
+        statement = sa.delete(self.model).where(keys_condition(self.model, found), *conditions)
         result: Any = self.session.execute(statement.execution_options(synchronize_session=False))
         return result.rowcount, found[-1] if len(found) == size else None
 

@@ -13,10 +13,11 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapper
 
 from dal.errors import DuplicateKey, InvalidArgument
 from dal.repository.batches import Batches, send_rows
+from dal.repository.held import held_entities
 from dal.repository.savepoints import savepoint
 from dal.repository.source import Row, Source
 from dal.repository.unique import attribute_names, checked_key, unique_keys
-from dal.repository.values import checked_rows, columns_of, table_of
+from dal.repository.values import checked_rows, columns_of, listed, table_of
 from dal.repository.versions import next_version, version_name
 
 Attributes = InstrumentedAttribute[Any] | Sequence[InstrumentedAttribute[Any]]
@@ -82,7 +83,7 @@ class Upsert(Source[Row]):
         mapper: Mapper[Any] = orm.class_mapper(self.model)
         names = attribute_names(mapper, key)
         columns = checked_key(mapper, names)
-        given = list(rows) if isinstance(rows, Iterable) else rows
+        given = listed(rows)
         checked = checked_rows(mapper, given)
         if not checked:
             return Upserted(rows=0, changed=0, inserted=0, unchanged=0)
@@ -234,9 +235,8 @@ def _forget(session: orm.Session, mapper: Mapper[Any]) -> None:
     keep = {mapper.get_property_by_column(column).key for column in mapper.primary_key}
     keep.add(version_name(mapper) or "")
     names = [attribute.key for attribute in mapper.column_attrs if attribute.key not in keep]
-    for entity in session.identity_map.values():
-        if isinstance(entity, mapper.class_):
-            session.expire(entity, names)
+    for entity in held_entities(session, mapper):
+        session.expire(entity, names)
 
 
 def _counted(mapper: Mapper[Any], batches: Batches, *, always_changes: bool) -> Upserted:

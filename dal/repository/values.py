@@ -78,14 +78,12 @@ def checked_rows(mapper: Mapper[Any], rows: Iterable[Mapping[str, Any]]) -> list
             column's type.
     """
     columns = columns_of(mapper)
-    if isinstance(rows, Mapping | str | bytes) or not isinstance(rows, Iterable):
-        raise InvalidArgument(f"rows are a list of dictionaries, not {type(rows).__name__}")
     extra = first_version(mapper)
     if mapper.polymorphic_on is not None and mapper.polymorphic_identity is not None:
         extra[mapper.polymorphic_on.key] = mapper.polymorphic_identity
     names: set[str] = set()
     checked: list[dict[str, Any]] = []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(listed(rows)):
         if not isinstance(row, Mapping):
             raise InvalidArgument(f"row {number} is a dictionary, not {type(row).__name__}")
         if not checked:
@@ -104,6 +102,17 @@ def checked_rows(mapper: Mapper[Any], rows: Iterable[Mapping[str, Any]]) -> list
             values[keys[name]] = value
         checked.append(values)
     return checked
+
+
+def listed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the rows as a list.
+
+    Raises:
+        InvalidArgument: they are a single dictionary, a text, or nothing to walk through.
+    """
+    if isinstance(rows, Mapping | str | bytes) or not isinstance(rows, Iterable):
+        raise InvalidArgument(f"rows are a list of dictionaries, not {type(rows).__name__}")
+    return list(rows)
 
 
 def check_value(name: str, column: Any, value: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import orm
 from sqlalchemy.orm import Mapper
 
 from dal.errors import InvalidArgument
@@ -48,13 +47,10 @@ def next_version(mapper: Mapper[Any], expected: object = None) -> dict[str, Any]
     return {name: getattr(mapper.class_, name) + 1}
 
 
-def held_version(
-    session: orm.Session, mapper: Mapper[Any], identity: tuple[Any, ...]
-) -> Any | None:
-    """Return the version that the session has read of this row; None where it has read none."""
+def version_of(mapper: Mapper[Any], entity: object) -> Any | None:
+    """Return the version that this entity was read with; None where it is not loaded."""
     name = version_name(mapper)
-    held = session.identity_map.get(mapper.identity_key_from_primary_key(identity))
-    return None if name is None or held is None else sa.inspect(held).dict.get(name)
+    return None if name is None or entity is None else sa.inspect(entity).dict.get(name)
 
 
 def checked_expected(mapper: Mapper[Any], expected: object) -> Any:

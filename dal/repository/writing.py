@@ -12,10 +12,11 @@ from sqlalchemy.orm import Mapper
 from dal.errors import InvalidArgument, NotFound, StaleVersion
 from dal.repository.adding import insert_entities, is_just_inserting
 from dal.repository.conditions import checked_conditions
+from dal.repository.held import bring_up, held_entities, held_entity, locked_fitting
 from dal.repository.identity import identity_condition, identity_values
 from dal.repository.source import Row, Source
 from dal.repository.values import checked_changes
-from dal.repository.versions import checked_expected, held_version, next_version, version_name
+from dal.repository.versions import checked_expected, next_version, version_name, version_of
 
 
 class Writing(Source[Row]):
@@ -69,8 +70,8 @@ class Writing(Source[Row]):
             identity: The key; a tuple or a dictionary where it has several columns.
             changes: Attribute names and their new values, or expressions such as
                 `Account.balance + 1`; `onupdate` columns follow.
-            expected_version: The version that the row must have. Without it, the one that this
-                scope has read of the row counts; where it has read none, any will do.
+            expected_version: The version that the row must have. Without it, that of the row's
+                entity counts if your code holds it still; if not, any will do.
 
         Raises:
             NotFound: there is no such row.
@@ -83,19 +84,18 @@ class Writing(Source[Row]):
         mapper = self._mapper()
         values = checked_changes(mapper, changes)
         expected = self._expected(identity, expected_version)
-        statement = sa.update(self.model).values({**values, **next_version(mapper, expected)})
-        self._one_row(statement, identity, expected)
-        self._forget_what_the_server_sets(
-            self.session.identity_map.get(
-                mapper.identity_key_from_primary_key(identity_values(self.model, identity))
-            )
-        )
+        values |= next_version(mapper, expected)
+        self._one_row(sa.update(self.model).values(values), identity, expected)
+        held = held_entity(self.session, mapper, identity_values(self.model, identity))
+        if held is not None:
+            bring_up(self.session, mapper, held, values)
 
     def update_where(self, *where: ColumnElement[bool], changes: Mapping[str, Any]) -> int:
         """Change all rows that fit all conditions; return how many fitted, changed or not.
 
-        One UPDATE, and one SELECT before it where the session holds entities of this model, to
-        change those with it. Versions move on and are not checked: put one into the conditions.
+        One UPDATE. Where the session holds entities of this model, one SELECT ... FOR UPDATE comes
+        before it, to change those that fit with it. Versions move on and are not checked: put one
+        into the conditions.
 
         Args:
             where: Conditions; `everything()` for all rows of the table.
@@ -108,10 +108,12 @@ class Writing(Source[Row]):
         mapper = self._mapper()
         conditions = checked_conditions(where)
         values = checked_changes(mapper, changes) | next_version(mapper)
+        fitting = locked_fitting(self.session, mapper, conditions)
         statement = sa.update(self.model).where(*conditions).values(values)
-        count = self._many_rows(statement)
-        for held in self._held():
-            self._forget_what_the_server_sets(held)
+        result: Any = self.session.execute(statement.execution_options(synchronize_session=False))
+        for entity, version in fitting:
+            bring_up(self.session, mapper, entity, values, version=version)
+        count: int = result.rowcount
         return count
 
     def delete(self, identity: Any, *, expected_version: Any = None) -> None:
@@ -130,7 +132,11 @@ class Writing(Source[Row]):
             ForeignKeyViolation: another row refers to it; only the statement is undone.
             InvalidArgument: None, or not as many values as the key has columns.
         """
+        mapper = self._mapper()
         self._one_row(sa.delete(self.model), identity, self._expected(identity, expected_version))
+        held = held_entity(self.session, mapper, identity_values(self.model, identity))
+        if held is not None:
+            self.session._remove_newly_deleted([sa.inspect(held)])  # noqa: SLF001  # as a flush
 
     def delete_where(self, *where: ColumnElement[bool]) -> int:
         """Delete all rows that fit all conditions; return how many. Children as for `delete`.
@@ -145,7 +151,14 @@ class Writing(Source[Row]):
             ForeignKeyViolation: another row refers to one of them; only the statement is undone.
             InvalidArgument: no condition, or something that is none.
         """
-        return self._many_rows(sa.delete(self.model).where(*checked_conditions(where)))
+        conditions = checked_conditions(where)
+        # Not "evaluate": Python compares texts as no collation of MySQL does.
+        how: Any = "fetch" if held_entities(self.session, self._mapper()) else False
+        result: Any = self.session.execute(
+            sa.delete(self.model).where(*conditions).execution_options(synchronize_session=how)
+        )
+        count: int = result.rowcount
+        return count
 
     def _expected(self, identity: Any, expected_version: Any) -> Any:
         mapper = self._mapper()
@@ -154,13 +167,14 @@ class Writing(Source[Row]):
             if self.session.autoflush:
                 self.session.flush()  # a pending change moves the version on
             values = identity_values(self.model, identity)
-            expected = held_version(self.session, mapper, values)
+            expected = version_of(mapper, held_entity(self.session, mapper, values))
         return expected
 
     def _one_row(self, statement: Any, identity: Any, expected: Any) -> None:
         key = identity_condition(self.model, identity)
         name = version_name(self._mapper())
-        statement = statement.where(key).execution_options(synchronize_session="auto")
+        # SQLAlchemy would bring the entity up even where no row was found.
+        statement = statement.where(key).execution_options(synchronize_session=False)
         if expected is not None and name is not None:
             statement = statement.where(getattr(self.model, name) == expected)
         result: Any = self.session.execute(statement)
@@ -175,31 +189,6 @@ class Writing(Source[Row]):
             f"the {self.model.__name__} with the key {identity!r} has version {stored!r}, not "
             f"{expected!r}: another transaction changed it; run the whole unit of work again"
         )
-
-    def _many_rows(self, statement: Any) -> int:
-        # Not "evaluate": Python compares texts as no collation of MySQL does.
-        how: Any = "fetch" if self._held() else False
-        result: Any = self.session.execute(statement.execution_options(synchronize_session=how))
-        count: int = result.rowcount
-        return count
-
-    def _held(self) -> list[Any]:
-        return [
-            entity
-            for entity in self.session.identity_map.values()
-            if isinstance(entity, self.model)
-        ]
-
-    def _forget_what_the_server_sets(self, entity: Any) -> None:
-        names = [
-            attribute.key
-            for attribute in self._mapper().column_attrs
-            for column in attribute.columns[:1]
-            if isinstance(column, sa.Column)
-            and (column.onupdate is not None or column.server_onupdate is not None)
-        ]
-        if entity is not None and names:
-            self.session.expire(entity, names)
 
     def _checked_instances(self, rows: Iterable[Row]) -> list[Row]:
         if not isinstance(rows, Iterable) or isinstance(rows, Mapping):

@@ -376,6 +376,7 @@ def no_padding(db, admin):
     max_examples=40,
     deadline=None,
     derandomize=True,
+    database=None,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -413,6 +414,7 @@ def test_any_sequence_of_writes_leaves_what_a_dictionary_would(db, admin, no_pad
     max_examples=60,
     deadline=None,
     derandomize=True,
+    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(texts=st.lists(anything, min_size=1, max_size=10))

@@ -412,6 +412,17 @@ class TestDeleting:
         assert len(sent()) == 2
         assert [row[0] for row in rows(GOODS)] == [1]
 
+    def test_takes_the_entity_back_with_its_savepoint(self, db, stocked, rows):
+        with db.scope() as session:
+            held = stocked.get_one(2)
+            with pytest.raises(KeyError), db.savepoint():
+                stocked.delete(2)
+                assert held not in session
+                raise KeyError
+            assert held in session
+            held.stock = 9
+        assert rows(GOODS)[1] == (2, "b", "Bread", 9)
+
     def test_takes_entities_out_of_the_session(self, db, stocked, rows):
         with db.scope() as session:
             held = {good.id: good for good in stocked.find(everything())}
