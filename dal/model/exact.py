@@ -26,7 +26,7 @@ class ExactNumeric(sa.TypeDecorator[Decimal]):
 
     def __init__(self, precision: int, scale: int) -> None:
         super().__init__(precision, scale)
-        self._scale = scale
+        self.precision, self.scale = precision, scale  # SQLAlchemy's cache goes by these names
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
         """Return the number as it is."""
@@ -39,8 +39,8 @@ class ExactNumeric(sa.TypeDecorator[Decimal]):
             raise RefusedValue(f"{value} is no number that MySQL knows")
         # Not quantize() nor normalize(): they round to the context's 28 digits.
         digits, exponent = number.as_tuple()[1:]
-        while exponent < -self._scale and digits and digits[-1] == 0:  # type: ignore[operator]
+        while exponent < -self.scale and digits and digits[-1] == 0:  # type: ignore[operator]
             digits, exponent = digits[:-1], exponent + 1  # type: ignore[operator]
-        if digits and any(digits) and exponent < -self._scale:  # type: ignore[operator]
-            raise RefusedValue(f"{value} has more than {self._scale} digits behind the point")
+        if digits and any(digits) and exponent < -self.scale:  # type: ignore[operator]
+            raise RefusedValue(f"{value} has more than {self.scale} digits behind the point")
         return number

@@ -19,7 +19,7 @@ from goods import (
     Visits,
 )
 from sqlalchemy import orm
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from dal import (
     Database,
@@ -90,7 +90,11 @@ class Aliases(Repository[Alias]):
     pass
 
 
-class Folded(Base):
+class Apart(DeclarativeBase):
+    """Its tables stand nowhere: MariaDB has no indexes on expressions."""
+
+
+class Folded(Apart):
     __tablename__ = "folded"
     __table_args__ = (sa.Index("folded_name", sa.text("(lower(name))"), unique=True),)
     id: Mapped[int] = mapped_column(primary_key=True)
