@@ -81,8 +81,10 @@ def outcomes(request, server):
         yield futures
         for future in futures.values():
             future.cancel()
-        if set(chosen) == set(matrix.CELLS):
-            write_down({cell: future.result() for cell, future in futures.items()}, server.version)
+        results = {cell: one.result() for cell, one in futures.items() if not one.cancelled()}
+        if set(results) == set(matrix.CELLS):
+            write_down(results, server.version)
+        tell_how_near_it_was(request.config, results)
 
 
 class OwnServer:
@@ -108,6 +110,19 @@ class OwnServer:
         if self._server is None:
             return self._reason
         return matrix.outcome(cell, self._lane)
+
+
+def tell_how_near_it_was(config, results):
+    left = [
+        (cell.timeout - result.seconds, str(cell))
+        for cell, result in results.items()
+        if isinstance(result, matrix.Outcome)
+    ]
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if left and reporter is not None:  # there is none in a worker of pytest-xdist
+        seconds, cell = min(left)
+        reporter.ensure_newline()
+        reporter.write_line(f"faults: {len(left)} cells; {seconds:.2f} s were left in: {cell}")
 
 
 def write_down(outcomes, version):

@@ -137,8 +137,9 @@ class Lane:
 
         def stall():
             for link in self.proxy._links:
-                link._stalled = True
-                link._watch()
+                if not link.closed:
+                    link._stalled = True
+                    link._watch()
 
         self.proxy._call(stall)
 

@@ -474,7 +474,7 @@ def deadlock(lane, stage, token):
 def lock_wait(lane, stage, token):
     def strike():
         # Until the second attempt comes, or (with one attempt) will not come any more.
-        eventually(lambda: len(lane.proxy.connections) > 1, 2.2)
+        eventually(lambda: len(lane.proxy.connections) > 1, 3.5)
         holder.connection.rollback()
 
     with rival(lane, stage, token) as holder, lane.on_strike(passes(lane, stage), strike):

@@ -25,6 +25,10 @@ def streams(event):
         time.sleep(0.05)
 
 
+def selects_slowly(event):
+    db.session.execute(text("SELECT SLEEP(60)"))
+
+
 def waits_behind_an_alter(event):
     db.session.execute(text("INSERT INTO shut VALUES (1)"))
 
@@ -34,7 +38,8 @@ def waits_for_a_row(event):
 
 
 DOINGS = {
-    doing.__name__: doing for doing in (idle, streams, waits_behind_an_alter, waits_for_a_row)
+    doing.__name__: doing
+    for doing in (idle, streams, selects_slowly, waits_behind_an_alter, waits_for_a_row)
 }
 
 
