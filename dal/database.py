@@ -97,11 +97,14 @@ class Database:
         scope = Scope(self._engine, read_only=read_only, deadline=_deadline(deadline))
         with as_current(self, scope):
             try:
-                yield scope.session
-            except BaseException:
-                scope.abandon()
-                raise
-            scope.complete()
+                try:
+                    yield scope.session
+                except BaseException:
+                    scope.abandon()
+                    raise
+                scope.complete()
+            finally:
+                scope.close()  # an interrupt may strike between any two of these lines
         scope.run_callbacks()
 
     def run(

@@ -20,10 +20,10 @@ def connect(settings: Settings) -> Connection:
     Raises:
         ConnectFailed: the last try's, once the time is up or another try would not help.
     """
-    limit = Deadline(settings.connect_timeout)
     backoff = Backoff()
     first: ConnectFailed | None = None
     password = settings.current_password()
+    limit = Deadline(settings.connect_timeout)
     while True:
         try:
             return Connection(settings, password, limit.remaining())

@@ -28,6 +28,7 @@ from dal.engine.deadline import NEVER, Deadline
 from dal.engine.killing import kill_abandoned
 from dal.engine.settings import Settings
 from dal.engine.tls import context_for
+from dal.errors import UsageError
 
 # MySQL 8's default, written out: RDS's own default is not strict, and without strict mode values
 # are truncated in silence (manual, "Server SQL Modes").
@@ -106,7 +107,14 @@ class CommitUnanswered(pymysql.OperationalError):
 
 # The answer itself may say that it is none: the server is going away, or the session was killed
 # while it was committing.
-_NO_ANSWER = {CR.CR_SERVER_LOST, CR.CR_SERVER_LOST_EXTENDED, 1053, 1317, 3168, 3169, 4031}
+_NO_ANSWER = {1053, 1317, 3168, 3169, 4031}
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Return whether this is the server saying no to a COMMIT: an error of its own numbers."""
+    number = error.args[0] if isinstance(error, pymysql.Error) and error.args else None
+    is_servers = isinstance(number, int) and (1000 <= number < 2000 or number >= 3000)
+    return is_servers and number not in _NO_ANSWER
 
 
 _HASHING_PLUGINS = {
@@ -146,6 +154,8 @@ class Connection(PyMySQLConnection):
         self._address = address or settings.host
         self.purpose = current_purpose()
         self.owner: Owner | None = None
+        #: Whether a COMMIT of this connection was answered.
+        self.has_committed = False
         #: Whether anything was sent since the last COMMIT or ROLLBACK.
         self.has_work = False
         self._renew_at = math.inf
@@ -165,6 +175,8 @@ class Connection(PyMySQLConnection):
         Raises:
             ConnectFailed: with the stage that failed; the cause is the first error.
         """
+        if self.owner is not None:
+            raise UsageError("the connection of a scope does not connect again: its work would go")
         self._closed = False
         self._current_timeout = None
         stage = "connect"
@@ -246,6 +258,7 @@ class Connection(PyMySQLConnection):
     def _execute_command(self, command: int, sql: str | bytes) -> None:
         """Send one command: everything that reaches the server comes through here."""
         if self.owner is not None:
+            self._check_no_stream(sql)
             self.owner.before_statement(sql)
         if time.monotonic() >= self._renew_at:
             self._renew_limits()
@@ -259,6 +272,14 @@ class Connection(PyMySQLConnection):
             self._failed(error, sql)
             raise
         self._sent = sql[:64]
+
+    def _check_no_stream(self, sql: str | bytes) -> None:
+        # PyMySQL would read and drop the rest, with a warning. COMMIT and ROLLBACK are str.
+        if isinstance(sql, bytes) and self._result is not None and self._result.unbuffered_active:
+            raise UsageError(
+                "a statement while a result is streamed would drop the rest of it: read it to its "
+                "end, close it, or walk with a repository's stream()"
+            )
 
     def _renew_limits(self) -> None:
         """Bring the server's limits down to what is left; short scopes never pay for it.
@@ -317,11 +338,12 @@ class Connection(PyMySQLConnection):
         self._execute_command(COMMAND.COM_QUERY, "COMMIT")
         try:
             self._read_ok_packet()
-        except pymysql.Error as error:
-            if error.args and error.args[0] in _NO_ANSWER:
-                raise CommitUnanswered(*error.args) from error
-            raise
+        except Exception as error:
+            if _is_refusal(error):
+                raise
+            raise CommitUnanswered(CR.CR_SERVER_LOST, str(error)) from error
         self.has_work = False
+        self.has_committed = True
 
     def rollback(self) -> None:
         """Roll back; without a round trip where nothing was sent that could be undone."""
@@ -346,9 +368,12 @@ class _StartTLS:
         return channel
 
 
+_LONGEST = 31_536_000  # a year: the highest value of these variables
+
+
 def _seconds(limit: float) -> int:
     """Return whole seconds, at least one: MySQL's wait limits know no fractions."""
-    return max(1, math.ceil(limit))
+    return max(1, math.ceil(min(limit, _LONGEST)))
 
 
 # Full (1040, 1203, 1226), shutting down (1053), lost on the way in.

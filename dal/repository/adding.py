@@ -90,7 +90,7 @@ def insert_entities(session: orm.Session, entities: Sequence[Any]) -> None:
     states: list[InstanceState[Any]] = [sa.inspect(entity) for entity in entities]
     mapper: Mapper[Any] = states[0].mapper
     rows = [(state, _row(mapper, state)) for state in states]
-    with session.no_autoflush, session._working():  # noqa: SLF001
+    with session.no_autoflush, session.working():
         counted = _counted_key(mapper)
         if counted is None or counted.key in rows[0][1]:
             counted, step = None, 0

@@ -22,9 +22,11 @@ def current_scope(database: object) -> Scope | None:
 @contextlib.contextmanager
 def as_current(database: object, scope: Scope) -> Iterator[None]:
     """Make `scope` the current one of `database` inside the block."""
-    outside = _scopes.get()
-    _scopes.set({**outside, database: scope})
+    before = _scopes.get().get(database)
+    _scopes.set({**_scopes.get(), database: scope})
     try:
         yield
     finally:
-        _scopes.set(outside)
+        # Of the map as it is now: scopes of other databases may have come and gone.
+        now = {key: each for key, each in _scopes.get().items() if key is not database}
+        _scopes.set(now if before is None else {**now, database: before})

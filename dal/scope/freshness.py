@@ -7,13 +7,15 @@ options do not reach every read, an event does.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.engine import Result
+from sqlalchemy.engine import ChunkedIteratorResult, Result
 from sqlalchemy.orm import ORMExecuteState
 
 from dal.errors import UnflushedChanges
-from dal.scope.versions import check_versions_read
+from dal.scope.versions import check_versions_read, stale_versions_named
 
 if TYPE_CHECKING:
     from dal.scope.session import Session
@@ -27,19 +29,19 @@ def refresh_what_is_found(state: ORMExecuteState) -> Result[Any] | None:
     where it would change a version: what was decided on the older row would be written over it.
 
     Raises:
-        UnflushedChanges: autoflush is off and the session holds unwritten changes.
+        UnflushedChanges: the session holds unwritten changes, and autoflush is off; or (from the
+            result) they were made between executing and fetching.
         StaleVersion: (from the result) another transaction has changed an entity found here.
     """
-    reads = state.is_select or state.is_from_statement
-    if not reads or not state.is_orm_statement or state.is_column_load:
-        return None
     session: Session = state.session  # type: ignore[assignment]
-    if session.is_at_work:
+    if (state.is_insert or state.is_update) and isinstance(state.parameters, list):
+        return _write_many(state, session)
+    reads = state.is_select or state.is_from_statement
+    if not reads or not state.is_orm_statement or state.is_column_load or session.is_at_work:
         return None
-    writes_first = session.autoflush
-    if state.is_select:  # a lazy load may switch it off for itself
-        writes_first &= state.load_options._autoflush  # noqa: SLF001
-    if not writes_first and session.has_unwritten_changes():
+    if session.autoflush and _flushes(state):
+        session.flush_all()  # what hooks of a flush change is written, too, before it is read
+    elif session.has_unwritten_changes():
         if state.is_relationship_load or not _loads_entities(state):
             return None
         raise UnflushedChanges(
@@ -47,7 +49,54 @@ def refresh_what_is_found(state: ORMExecuteState) -> Result[Any] | None:
             "call session.flush() before it, or read columns instead of entities"
         )
     state.update_execution_options(populate_existing=True)
-    return None if session.is_read_only else check_versions_read(state)
+    if not session.is_read_only:
+        check_versions_read(state)
+    result = state.invoke_statement()
+    if isinstance(result, ChunkedIteratorResult):
+        _guard(result, session, state.execution_options.get("yield_per"))
+    return result
+
+
+def _write_many(state: ORMExecuteState, session: Session) -> Result[Any] | None:
+    """Execute a bulk INSERT or UPDATE, of one statement or several, as a flush is executed."""
+    if session.is_at_work or state.execution_options.get("dal_is_whole"):
+        return None
+    with session.working():
+        return state.invoke_statement()
+
+
+def _flushes(state: ORMExecuteState) -> bool:
+    options = state.execution_options.get("_sa_orm_load_options")  # a lazy load's own
+    by_load = options is None or options._autoflush  # noqa: SLF001
+    return by_load and bool(state.execution_options.get("autoflush", True))
+
+
+def _guard(result: ChunkedIteratorResult[Any], session: Session, chunk: int | None) -> None:
+    """Check each chunk of the result before it overwrites anything."""
+    chunks = result.chunks
+    result.chunks = lambda size: _checked(chunks(size), session, is_stream=bool(size))
+    if chunk:
+        result.yield_per(chunk)
+    else:
+        result.iterator = itertools.chain.from_iterable(result.chunks(None))
+
+
+def _checked(chunks: Iterator[Any], session: Session, *, is_stream: bool) -> Iterator[Any]:
+    is_to_come = True
+    while True:
+        if is_to_come and session.has_unwritten_changes():
+            raise UnflushedChanges(
+                "rows of this result would overwrite changes that were made since it was "
+                "executed: fetch it first, for example with .all(), or walk with a repository's "
+                "stream()"
+            )
+        with stale_versions_named():
+            try:
+                rows = next(chunks)
+            except StopIteration:
+                return
+        yield rows
+        is_to_come = is_stream
 
 
 def _loads_entities(state: ORMExecuteState) -> bool:

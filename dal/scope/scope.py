@@ -1,10 +1,11 @@
 """One unit of work: one session, at most one connection, one COMMIT or one ROLLBACK.
 
-    OPEN ──────── complete() ──► ENDING ── COMMIT ────► ENDED
-      │                             │
-      │ an error that may have      ├── ROLLBACK ─────► ENDED
-      ▼ undone more than itself     │
-    OPEN, rollback-only ────────────┘
+    OPEN ──────── complete() ──► COMMITTING ──── COMMIT ────► ENDED
+      │                              │ what a hook of the session swallowed
+      │ an error that may have       ▼
+      │ undone more than itself   ROLLING_BACK ─ ROLLBACK ──► ENDED
+      ▼                              ▲
+    OPEN, rollback-only ─────────────┘
        every further statement, and complete() itself, raises that first error
 
 A savepoint is rollback-only by itself after a flush failed in it, or after a joined scope left it
@@ -16,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -41,7 +43,8 @@ class State(enum.Enum):
     """Where a scope is in its life."""
 
     OPEN = "open"
-    ENDING = "ending"
+    COMMITTING = "committing"
+    ROLLING_BACK = "rolling back"
     ENDED = "ended"
 
 
@@ -62,6 +65,7 @@ class Scope:
         self.session = Session(self)
         self._engine = engine
         self._thread = threading.get_ident()
+        self._process = os.getpid()
         self._state = State.OPEN
         self._connection: Connection | None = None
         self._driver: DriverConnection | None = None
@@ -98,14 +102,15 @@ class Scope:
 
         A context that was copied for a task or a thread goes on holding a scope that is neither.
         """
-        return not self.has_ended and threading.get_ident() == self._thread
+        mine = (threading.get_ident(), os.getpid()) == (self._thread, self._process)
+        return mine and not self.has_ended
 
     def check_owner(self) -> None:
         """Raise `WrongThread` or `ScopeEnded` unless this scope may be used here and now."""
-        if threading.get_ident() != self._thread:
+        if (threading.get_ident(), os.getpid()) != (self._thread, self._process):
             raise errors.WrongThread(
-                "this scope belongs to the thread that opened it; open a scope of its own in each "
-                "thread"
+                "this scope belongs to the thread and process that opened it; open a scope of its "
+                "own in each"
             )
         if self.has_ended:
             raise errors.ScopeEnded(
@@ -222,20 +227,23 @@ class Scope:
     @property
     def is_lost_or_refused(self) -> bool:
         """Whether the whole transaction is rolled back, or will be."""
-        return self._error is not None or self._state is not State.OPEN
+        return self._error is not None or self._state is State.ROLLING_BACK
 
     def before_statement(self, sql: str | bytes) -> None:
         """Refuse what may not be sent now."""
         # The driver's own are str; SQL text of users arrives as bytes.
-        if self._state is State.ENDING and sql in {"COMMIT", "ROLLBACK"}:
+        if self._state is State.COMMITTING and sql == "COMMIT":
+            self.check()  # hooks of the session have run since
+            return
+        if self._state is State.ROLLING_BACK and sql == "ROLLBACK":
             return
         if self.session.is_at_work and sql == "ROLLBACK":
             return  # SQLAlchemy's, after a flush that failed; `fail` hears of it next
         self.check()
         if statements.ends_transaction(sql):
             self.refuse(
-                f"{statements.first_word(sql)} begins or ends a transaction, openly or by an "
-                "implicit commit; the scope does that"
+                f"{statements.first_word(sql)} begins, changes or ends a transaction, openly or by "
+                "an implicit commit; the scope does that"
             )
         if self.read_only and statements.is_refused_read_only(sql):
             raise errors.ReadOnlyScope(
@@ -245,7 +253,7 @@ class Scope:
 
     def statement_failed(self, error: BaseException, sql: str | bytes) -> None:
         """Become rollback-only, unless `error` is known to undo just its statement."""
-        if self._state is not State.OPEN:
+        if self._state not in {State.OPEN, State.COMMITTING}:
             return
         number = error.args[0] if isinstance(error, pymysql.Error) and error.args else None
         # A procedure that fails keeps what its statements before the failing one have done.
@@ -283,14 +291,14 @@ class Scope:
             self._roll_back()
             raise
         finally:
-            self._close()
+            self.close()
 
     def abandon(self) -> None:
         """ROLLBACK and close; raises nothing of its own."""
         try:
             self._roll_back()
         finally:
-            self._close()
+            self.close()
 
     def run_callbacks(self) -> None:
         """Run what `after_commit` registered; one that raises is logged and the rest run."""
@@ -303,14 +311,21 @@ class Scope:
     def _commit(self) -> None:
         if self._connection is None:
             return
-        self._state = State.ENDING
-        orm.Session.commit(self.session)
-        if self._connection.in_transaction():  # used around the session
-            self._connection.commit()
+        self._state = State.COMMITTING
+        try:
+            orm.Session.commit(self.session)
+            if self._connection.in_transaction():  # used around the session
+                self._connection.commit()
+        except Exception:
+            if self._driver is None or not self._driver.has_committed:
+                raise
+            log.exception("a hook of the session failed after COMMIT; what was committed stands")
 
     def _roll_back(self) -> None:
         self._callbacks.clear()
-        self._state = State.ENDING
+        self._state = State.ROLLING_BACK
+        if os.getpid() != self._process:
+            return  # the connection is the parent's, and goes on there
         try:
             orm.Session.rollback(self.session)
             if self._connection is not None and self._connection.in_transaction():
@@ -318,11 +333,15 @@ class Scope:
         except Exception as error:  # noqa: BLE001  # closing rolls back, too
             log.debug("ROLLBACK failed, the connection is closed instead: %s", error)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close what is open, without COMMIT; does nothing a second time."""
+        if self.has_ended:
+            return
         try:
-            orm.Session.close(self.session)
-            if self._connection is not None:
-                self._connection.close()
+            if os.getpid() == self._process:
+                orm.Session.close(self.session)
+                if self._connection is not None:
+                    self._connection.close()
         except Exception as error:  # noqa: BLE001  # nothing is left to lose
             log.debug("closing failed, the socket is dropped: %s", error)
         finally:

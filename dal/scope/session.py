@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sqlalchemy import event, orm
 from sqlalchemy.engine import Connection
 
-from dal.errors import ReadOnlyScope
+from dal.errors import ReadOnlyScope, UnflushedChanges
 from dal.scope.freshness import refresh_what_is_found
 from dal.scope.versions import refuse_versions_set_by_hand, stale_versions_named
 
 if TYPE_CHECKING:
     from dal.scope.scope import Scope
+
+
+# As many as SQLAlchemy's own commit() makes.
+_FLUSHES = 100
+
+
+class _Query(orm.Query[Any]):
+    """The legacy query: its `get` asks the server as the session's does."""
+
+    def get(self, ident: Any) -> Any:
+        return orm.Query.get(self.populate_existing(), ident)
 
 
 class Session(orm.Session):
@@ -25,7 +36,7 @@ class Session(orm.Session):
     """
 
     def __init__(self, scope: Scope) -> None:
-        super().__init__(expire_on_commit=False)
+        super().__init__(expire_on_commit=False, query_cls=_Query)
         self._scope = scope
         self._depth = 0
 
@@ -82,26 +93,39 @@ class Session(orm.Session):
                 "handler, without read_only"
             )
         refuse_versions_set_by_hand(self)
-        with self._working(), stale_versions_named():
+        with self.working(), stale_versions_named():
             super().flush(objects)
+
+    def flush_all(self) -> None:
+        """Flush until nothing is left that a hook of a flush has changed.
+
+        Raises:
+            UnflushedChanges: the hooks never come to an end.
+        """
+        for _ in range(_FLUSHES):
+            if not self.has_unwritten_changes():
+                return
+            self.flush()
+        raise UnflushedChanges(f"after {_FLUSHES} flushes hooks still change what was written")
 
     def bulk_save_objects(self, *args: Any, **options: Any) -> None:
         """Write these objects as SQLAlchemy's legacy method does; a failure counts as a flush's."""
-        with self._working():
+        with self.working():
             super().bulk_save_objects(*args, **options)
 
     def bulk_insert_mappings(self, *args: Any, **options: Any) -> None:
         """Insert these rows as SQLAlchemy's legacy method does; a failure counts as a flush's."""
-        with self._working():
+        with self.working():
             super().bulk_insert_mappings(*args, **options)
 
     def bulk_update_mappings(self, *args: Any, **options: Any) -> None:
         """Update these rows as SQLAlchemy's legacy method does; a failure counts as a flush's."""
-        with self._working():
+        with self.working():
             super().bulk_update_mappings(*args, **options)
 
     @contextlib.contextmanager
-    def _working(self) -> Iterator[None]:
+    def working(self) -> Iterator[None]:
+        """Mark work of SQLAlchemy in several statements: a failure in it counts as a flush's."""
         self._depth += 1
         try:
             yield

@@ -37,6 +37,8 @@ _COMMITS = re.compile(
     | PREPARE | EXECUTE
     | ROLLBACK (?! \s+ (?:WORK\s+)? TO \b)
     | SET \b .* (?: @@ (?:\w+\s*\.\s*)? | (?<![\w$@]) ) `? (?: AUTOCOMMIT | PASSWORD )
+    | SET \s+ (?: (?: SESSION | LOCAL | GLOBAL ) \s+ )? TRANSACTION
+    | SET \b .* \b (?: TRANSACTION | TX ) _ (?: ISOLATION | READ_ONLY )
     | (?: CREATE | DROP ) (?! \s+ TEMPORARY \b)
     | ALTER | RENAME | TRUNCATE | GRANT | REVOKE | INSTALL | UNINSTALL | IMPORT | CLONE
     | LOCK | UNLOCK

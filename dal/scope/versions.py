@@ -14,7 +14,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
-from sqlalchemy.engine import ChunkedIteratorResult, Result
 from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.orm.context import QueryContext
 from sqlalchemy.orm.exc import StaleDataError
@@ -24,28 +23,14 @@ from dal.errors import InvalidArgument, StaleVersion
 _LOAD_OPTIONS = "_sa_orm_load_options"
 
 
-def check_versions_read(state: ORMExecuteState) -> Result[Any] | None:
-    """Execute this SELECT so that it raises `StaleVersion` instead of changing a version.
-
-    None where no class of this registry has a version, and nothing is to be checked.
-    """
+def check_versions_read(state: ORMExecuteState) -> None:
+    """Let this SELECT raise SQLAlchemy's `StaleDataError` instead of changing a version."""
     mapper = state.bind_mapper
     if mapper is None or all(each.version_id_col is None for each in mapper.registry.mappers):
-        return None
+        return
     options = state.execution_options.get(_LOAD_OPTIONS, QueryContext.default_load_options)
     # SQLAlchemy's own check, which it makes for session.refresh(with_for_update=True) alone.
     state.update_execution_options(**{_LOAD_OPTIONS: options + {"_version_check": True}})
-    result = state.invoke_statement()
-    if isinstance(result, ChunkedIteratorResult):
-        chunks = result.chunks
-        result.chunks = lambda size: _named(chunks(size))
-        result.iterator = _named(result.iterator)
-    return result
-
-
-def _named(rows: Iterator[Any]) -> Iterator[Any]:
-    with stale_versions_named():
-        yield from rows
 
 
 @contextlib.contextmanager
