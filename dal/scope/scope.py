@@ -109,8 +109,8 @@ class Scope:
         """Raise `WrongThread` or `ScopeEnded` unless this scope may be used here and now."""
         if (threading.get_ident(), os.getpid()) != (self._thread, self._process):
             raise errors.WrongThread(
-                "this scope belongs to the thread, and process, that opened it; open a scope of its "
-                "own in each thread"
+                "this scope belongs to the thread, and process, that opened it; "
+                "open a scope of its own in each thread"
             )
         if self.has_ended:
             raise errors.ScopeEnded(
