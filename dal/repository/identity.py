@@ -120,6 +120,22 @@ def _checked(value: Any, column: Any, name: str) -> Any:
     return value
 
 
+def mapper_of_one_table(model: type[Any]) -> Mapper[Any]:
+    """Return the mapper of a model whose rows one statement can write.
+
+    Raises:
+        InvalidArgument: joined inheritance spreads each row over several tables, and one UPDATE or
+            DELETE would leave half of it.
+    """
+    mapper = _mapper(model)
+    if len(mapper.tables) > 1:
+        raise InvalidArgument(
+            f"rows of {model.__name__} lie in several tables: load the entity and change it, or "
+            "session.delete() it"
+        )
+    return mapper
+
+
 def _mapper(model: type[Any]) -> Mapper[Any]:
     mapper: Mapper[Any] = sa.inspect(model)
     return mapper

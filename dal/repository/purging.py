@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement
 from dal.database import Database
 from dal.errors import UsageError
 from dal.repository.conditions import checked_conditions, checked_limit
-from dal.repository.identity import key_names, keys_condition
+from dal.repository.identity import key_names, keys_condition, mapper_of_one_table
 from dal.repository.source import Row, Source
 
 
@@ -49,6 +49,7 @@ class Purging(Source[Row]):
                 "purge_where() inside a scope would be one transaction: call it outside, or use "
                 "delete_where()"
             )
+        mapper_of_one_table(self.model)
         key = [getattr(self.model, name) for name in key_names(self.model)]
         deleted, last = 0, None
         while True:

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, orm
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Mapper
 
 from dal.errors import InvalidArgument, NotFound, StaleVersion
 from dal.repository.adding import insert_entities, is_just_inserting
 from dal.repository.conditions import checked_conditions
 from dal.repository.held import bring_up, held_entities, held_entity, locked_fitting
-from dal.repository.identity import identity_condition, identity_values
+from dal.repository.identity import identity_condition, identity_values, mapper_of_one_table
 from dal.repository.source import Row, Source
 from dal.repository.values import checked_changes
 from dal.repository.versions import checked_expected, next_version, version_name, version_of
@@ -202,5 +202,4 @@ class Writing(Source[Row]):
         return added
 
     def _mapper(self) -> Mapper[Any]:
-        mapper: Mapper[Any] = orm.class_mapper(self.model)
-        return mapper
+        return mapper_of_one_table(self.model)

@@ -641,3 +641,38 @@ class TestTheErrors:
                 with pytest.raises(InvalidArgument):
                     wrong()
         assert ran == [1]
+
+
+class Vehicle(Base):
+    __tablename__ = "vehicle"
+
+    id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+    kind: orm.Mapped[str] = orm.mapped_column(sa.String(10))
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "vehicle"}
+
+
+class Truck(Vehicle):
+    __tablename__ = "truck"
+
+    id: orm.Mapped[int] = orm.mapped_column(sa.ForeignKey("vehicle.id"), primary_key=True)
+    load: orm.Mapped[int]
+    __mapper_args__ = {"polymorphic_identity": "truck"}
+
+
+class Trucks(Repository[Truck]):
+    pass
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda trucks: trucks.delete(1),
+        lambda trucks: trucks.update(1, {"load": 2}),
+        lambda trucks: trucks.update_where(Truck.id == 1, changes={"load": 2}),
+        lambda trucks: trucks.delete_where(Truck.id == 1),
+    ],
+)
+def test_one_statement_never_leaves_half_of_a_row_that_lies_in_several_tables(write):
+    db = Database("mysql://u:p@127.0.0.1:1/d")
+    with db.scope(), pytest.raises(InvalidArgument, match="several tables"):
+        write(Trucks(db))
