@@ -121,8 +121,9 @@ def tell_how_near_it_was(config, results):
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if left and reporter is not None:  # there is none in a worker of pytest-xdist
         seconds, cell = min(left)
-        reporter.ensure_newline()
-        reporter.write_line(f"faults: {len(left)} cells; {seconds:.2f} s were left in: {cell}")
+        with config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(f"faults: {len(left)} cells; {seconds:.2f} s were left in: {cell}")
 
 
 def write_down(outcomes, version):
