@@ -9,8 +9,8 @@ ARGS ?=
 .PHONY: help setup server demo test unit lint types contracts check lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; \
-	  do printf '  make %-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name what; \
+	  do printf '  make %-13s %s\n' "$$name" "$$what"; done
 
 setup: $(VENV)/.project ## make .venv: the locked packages and this project
 	@:
@@ -48,7 +48,7 @@ lint: setup ## ruff: rules and format
 
 types: setup ## mypy strict, and pyright on what users see
 	@$(BIN)/mypy
-	@$(BIN)/pyright
+	@$(BIN)/pyright --pythonpath $(BIN)/python
 
 contracts: setup ## which room may import which
 	@$(BIN)/lint-imports --no-logo
@@ -60,5 +60,5 @@ lock: setup ## remake requirements/ from pyproject.toml, with the newest allowed
 	  --extra dev --generate-hashes --no-header --output-file requirements/dev.txt pyproject.toml
 
 clean: ## remove what these targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
