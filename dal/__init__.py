@@ -49,7 +49,7 @@ from dal.errors import (
     WrongThread,
 )
 from dal.model import Base
-from dal.repository import Page, Repository, everything
+from dal.repository import Page, Repository, Upserted, everything
 
 __all__ = [
     "AccessDenied",
@@ -91,6 +91,7 @@ __all__ = [
     "UnencodableAnswer",
     "UnflushedChanges",
     "UnknownDatabase",
+    "Upserted",
     "UsageError",
     "WrongThread",
     "everything",

@@ -29,8 +29,9 @@ from dal import (
     InvalidArgument,
     ReadOnlyScope,
     Repository,
+    StaleVersion,
+    Upserted,
 )
-from dal.repository import Upserted
 
 
 @pytest.fixture
@@ -161,6 +162,19 @@ class TestUpserting:
             held = Goods(db).add(Good(code="a", stock=1))
             Goods(db).upsert([{"code": "a", "stock": 5}], key=Good.code)
             assert held.stock == 5
+
+    def test_leaves_the_version_that_an_entity_was_read_with(self, db, rows):
+        with pytest.raises(StaleVersion), db.scope() as session:
+            held = Documents(db).add(Document(slug="a"))
+            Documents(db).upsert([{"slug": "a", "title": "t"}], key=Document.slug)
+            assert (held.title, held.version) == ("t", 1)
+            held.body = "mine"
+        with db.scope() as session:
+            held = Documents(db).add(Document(slug="a"))
+            Documents(db).upsert([{"slug": "a", "title": "t"}], key=Document.slug)
+            session.refresh(held)
+            held.body = "mine"
+        assert rows("SELECT title, body, version FROM document") == [("t", "mine", 3)]
 
     def test_by_a_key_of_several_columns(self, db, rows):
         with db.scope():
@@ -330,30 +344,44 @@ class TestGettingOrCreating:
         assert [text.split()[0] for text in sent()] == ["SELECT"]
         assert rows(GOODS) == [(1, "a", "nameless", 3)]
 
-    def test_finds_who_was_faster(self, environment, db, rows):
+    def test_finds_who_was_faster(self, environment, recorded, rows):
         """The other commits between the SELECT and the INSERT."""
-        other = goods.database(environment)
+        other = Database.from_env(environment)
+        db, sent = recorded
         with db.scope() as session:
             plain = session.scalars
 
             def scalars(*arguments, **options):
                 session.scalars = plain
                 found = plain(*arguments, **options)
-                first = found.first()
                 with other.scope():
                     Goods(other).add(Good(code="a", stock=9))
-
-                class Found:
-                    def first(self):
-                        return first
-
-                return Found()
+                return found
 
             session.scalars = scalars
             row, created = Goods(db).get_or_create({"code": "a"}, defaults={"stock": 1})
             assert (row.stock, created) == (9, False)
+        kinds = [text.split()[0] for text in sent()]
+        assert kinds == ["SELECT", "SAVEPOINT", "INSERT", "ROLLBACK", "SELECT"]
+        assert [row[1::2] for row in rows(GOODS)] == [("a", 9)]
+
+    def test_leaves_the_scope_usable_for_who_was_slower(self, environment, db, rows):
+        other = Database.from_env(environment)
+        with db.scope() as session:
+            plain = session.scalars
+
+            def scalars(*arguments, **options):
+                session.scalars = plain
+                found = plain(*arguments, **options)
+                with other.scope():
+                    Goods(other).add(Good(code="a", stock=9))
+                return found
+
+            session.scalars = scalars
+            row, _ = Goods(db).get_or_create({"code": "a"})
+            row.stock = 10
             Goods(db).add(Good(code="the scope goes on"))
-        assert [row[1::2] for row in rows(GOODS)] == [("a", 9), ("the scope goes on", 0)]
+        assert [row[1::2] for row in rows(GOODS)] == [("a", 10), ("the scope goes on", 0)]
 
     def test_raises_where_another_key_is_taken(self, db, rows):
         with db.scope():

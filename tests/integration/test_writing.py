@@ -198,7 +198,7 @@ class TestAddingMany:
         db, sent = recorded
         with db.scope():
             Goods(db).add_all([Good(code=f"c{n}", prices=[Price(cents=n)]) for n in range(3)])
-        assert len(sent()) >= 4
+        assert len(sent()) >= 2  # MySQL: one for each row; MariaDB returns keys
         assert rows("SELECT good_id, cents FROM price ORDER BY id") == [(1, 0), (2, 1), (3, 2)]
 
     @pytest.mark.parametrize("where", ["mapper", "session"])
