@@ -53,6 +53,10 @@ def remember(encrypted: ssl.SSLSocket, host: str, port: int) -> None:
         _sessions[encrypted.context, host, port] = session
 
 
+# Said outright: some builds leave it to an openssl.cnf that a bare system lacks.
+_OLDEST = ssl.TLSVersion.TLSv1_2
+
+
 @functools.cache
 def _verified(authorities: str | None) -> ssl.SSLContext:
     try:
@@ -62,6 +66,7 @@ def _verified(authorities: str | None) -> ssl.SSLContext:
             f"tls_ca names {authorities!r}, which cannot be read as PEM certificates; "
             f"its variable is DAL_TLS_CA; {RDS_BUNDLE}"
         ) from error
+    context.minimum_version = _OLDEST
     # Python 3.13 adds VERIFY_X509_STRICT, which refuses authorities without a critical
     # basicConstraints, such as rds-ca-2019 and those that MySQL makes for itself.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -71,6 +76,7 @@ def _verified(authorities: str | None) -> ssl.SSLContext:
 @functools.cache
 def _unverified() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = _OLDEST
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context

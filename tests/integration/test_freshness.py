@@ -86,9 +86,7 @@ class TestEveryRead:
             assert session.get(Account, 1) is None
             assert held.balance == 0
 
-    def test_a_collection_is_loaded_anew_after_its_parent_was_read_again(
-        self, db, accounts, write
-    ):
+    def test_a_collection_is_loaded_anew_after_its_parent_was_read_again(self, db, accounts, write):
         with db.scope():
             ada = accounts.get_one(1)
             assert ada.entries == []
