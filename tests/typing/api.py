@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, String, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, mapped_column
 
 import dal
-from dal import Base, Database, Repository, everything
+from dal import Base, Database, Page, Repository, Upserted, everything
 from dal.engine import Settings, create_engine
 from dal.scope import Session as ScopeSession
 
@@ -84,6 +84,25 @@ users.exists(1)  # type: ignore[arg-type]
 
 
 # Writing
+
+assert_type(users.get_many([1, 2]), list[User])
+assert_type(users.get(1, lock="update"), User | None)
+users.get(1, lock="exclusive")  # type: ignore[arg-type]
+assert_type(users.rows(User.id, User.name, where=[User.id > 1]), list[dict[str, Any]])
+assert_type(users.page(User.id > 1, order_by=User.name, limit=10), Page[User])
+assert_type(users.page(limit=10).items, list[User])
+assert_type(users.page(limit=10).next_token, str | None)
+assert_type(list(users.stream(User.id > 1, chunk=10)), list[User])
+assert_type(users.claim(User.id > 1, limit=10), list[User])
+users.stream("id > 1")  # type: ignore[arg-type]
+
+assert_type(users.insert_many([{"email": "x"}]), int)
+assert_type(users.update_where(User.id == 1, changes={"name": "x"}), int)
+assert_type(users.delete_where(User.id == 1), int)
+assert_type(users.purge_where(everything(), chunk=100), int)
+assert_type(users.upsert([{"email": "x"}], key=[User.email], update=[User.name]), Upserted)
+assert_type(users.get_or_create({"email": "x"}, defaults={"name": "y"}), tuple[User, bool])
+users.delete_where("id = 1")  # type: ignore[arg-type]
 
 assert_type(users.add(User(email="x")), User)
 assert_type(users.add_all([User(), User()]), list[User])
