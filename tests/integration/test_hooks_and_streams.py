@@ -110,7 +110,7 @@ class TestStreams:
         with db.scope() as session:
             accounts.add_all([Account(owner=f"more {number}") for number in range(50)])
             rows = session.execute(
-                sa.select(Account.id), execution_options={"stream_results": True}
+                sa.text("SELECT id FROM account"), execution_options={"stream_results": True}
             )
             assert rows.fetchone() is not None
             with pytest.raises(UsageError, match=r"stream\(\)"):

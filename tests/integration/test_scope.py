@@ -141,14 +141,14 @@ class TestTheEnd:
             session.add_all([Account(owner=str(number)) for number in range(100)])
         with db.scope(read_only=True) as session:
             stream = session.execute(
-                sa.select(Account.id), execution_options={"stream_results": True}
+                sa.text("SELECT id FROM account"), execution_options={"stream_results": True}
             )
             assert stream.fetchone() is not None
         assert connections() == 0
         with db.scope() as session:
             session.execute(insert("after"))
             stream = session.execute(
-                sa.select(Account.id), execution_options={"stream_results": True}
+                sa.text("SELECT id FROM account"), execution_options={"stream_results": True}
             )
             assert stream.fetchone() is not None
             stream.close()
