@@ -351,6 +351,13 @@ class Connection(PyMySQLConnection):
             super().rollback()
             self.has_work = False
 
+    def _force_close(self) -> None:
+        result = getattr(self, "_result", None)
+        if result is not None and result.unbuffered_active:
+            # Collected later, it would read what is left of a stream from the closed socket.
+            result.unbuffered_active, result.connection = False, None
+        super()._force_close()
+
     def drop(self) -> None:
         """Close the socket if it is open still, without a word to the server."""
         self._force_close()
