@@ -12,6 +12,7 @@ import contextlib
 import functools
 import itertools
 import re
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import pymysql
 import sqlalchemy as sa
 from sqlalchemy import event, orm
+from sqlalchemy.engine import Engine
 
 from dal.engine import Settings
 from dal.errors import STATEMENT_ONLY
@@ -27,6 +29,10 @@ _OPTION = "dal_batches"
 _SAVEPOINT = "dal_rows"
 _TOKEN = re.compile(r"%\([^)]*\)s|`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'|\(|\)|\bVALUES\b")
 _PLACE = re.compile(r"%%|%(?:\((?P<name>[^)]*)\))?s")
+
+
+# Not event.contains(): that goes by id(), which a later engine may have again.
+_listened_to: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,8 @@ def send_rows(
     and a savepoint around them, which is two more. A row that is longer by itself goes alone.
     """
     engine = session.get_bind(mapper).engine
-    if not event.contains(engine, "do_executemany", _send):
+    if engine not in _listened_to:
+        _listened_to.add(engine)
         event.listen(engine, "do_executemany", _send)
         event.listen(engine, "do_execute", _send)  # a list of one row
     batches = Batches()

@@ -143,6 +143,7 @@ def what_is_in_the_tables(lane):
         )
 
 
+@pytest.mark.mysql("the errors and limits are MySQL's")
 def test_nothing_is_lost_or_doubled_or_stale_while_faults_strike(lanes, capsys):
     with capsys.disabled():
         print(f"\nhistory: DAL_TEST_SEED={SEED}, {SECONDS:g} s ", flush=True)  # noqa: T201
