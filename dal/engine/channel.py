@@ -46,9 +46,9 @@ class Channel:
         #: The first error of the socket; PyMySQL keeps only its text.
         self.failure: Exception | None = None
         self.allow(limit)
-        self._socket = self._connect(host, port)
         #: The address that answered, of all that `host` has.
-        self.peer: str = self._socket.getpeername()[0]
+        self.peer = host
+        self._socket = self._connect(host, port)
 
     def _connect(self, host: str, port: int) -> socket.socket:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -66,6 +66,7 @@ class Channel:
                 if position == len(addresses):
                     self._failed(error)
             else:
+                self.peer = str(address[0])
                 return candidate
         raise OSError(f"no address for {host!r}")
 
