@@ -112,6 +112,23 @@ class Channel:
         except OSError as error:
             self._failed(error)
 
+    def has_news(self) -> bool:
+        """Return whether the peer closed, or said something unasked; never waits.
+
+        Between two statements a MySQL server is silent, unless it ends the session. Such a channel
+        is good for nothing but being closed: a byte may be lost here. What TLS sends for itself,
+        such as the session tickets of TLS 1.3, which come when they like, is no news.
+        """
+        encrypted = isinstance(self._socket, ssl.SSLSocket)  # which cannot peek
+        try:
+            self._socket.settimeout(0)
+            self._socket.recv(1, 0 if encrypted else socket.MSG_PEEK)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        except OSError:
+            pass
+        return True
+
     # What PyMySQL calls on its socket.
 
     def sendall(self, data: bytes) -> None:

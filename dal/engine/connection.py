@@ -334,6 +334,7 @@ class Connection(PyMySQLConnection):
             CommitUnanswered: COMMIT left and its answer did not come: outcome unknown.
             pymysql.Error: it did not leave, or the server refused it: not committed.
         """
+        self._check_hung_up()
         # A send that fails leaves nothing in the kernel's buffer: those few bytes never left.
         self._execute_command(COMMAND.COM_QUERY, "COMMIT")
         try:
@@ -344,6 +345,25 @@ class Connection(PyMySQLConnection):
             raise CommitUnanswered(CR.CR_SERVER_LOST, str(error)) from error
         self.has_work = False
         self.has_committed = True
+
+    @property
+    def is_hung_up(self) -> bool:
+        """Whether the server is known to have ended the session; asks the socket, never waits."""
+        if not self.open:
+            return True
+        result = self._result
+        is_owed = result is not None and (result.unbuffered_active or result.has_next)
+        return not is_owed and self._sock.has_news()
+
+    def _check_hung_up(self) -> None:
+        # The send would succeed all the same: it takes the peer's RST to make one fail.
+        if self.open and self.is_hung_up:
+            self._force_close()
+            error = pymysql.OperationalError(
+                CR.CR_SERVER_GONE_ERROR, "the server had ended the session before COMMIT was sent"
+            )
+            self._failed(error, "COMMIT")
+            raise error
 
     def rollback(self) -> None:
         """Roll back; without a round trip where nothing was sent that could be undone."""
