@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dal.engine.backoff import Backoff
-from dal.engine.connection import ConnectFailed, Connection, current_purpose
+from dal.engine.connection import ConnectFailed, Connection
 from dal.engine.deadline import Deadline
+from dal.engine.purpose import current_purpose
 from dal.engine.settings import Settings
 
 _ACCESS_DENIED = 1045

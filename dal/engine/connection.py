@@ -8,82 +8,29 @@ each that failed.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import pymysql
 from pymysql.connections import Connection as PyMySQLConnection
 from pymysql.constants import CLIENT, COMMAND, CR
 
 from dal.engine.channel import Channel, TimedOut
-from dal.engine.deadline import NEVER, Deadline
+from dal.engine.deadline import Deadline
 from dal.engine.killing import kill_abandoned
+from dal.engine.purpose import Owner, Purpose, connecting_for, current_purpose
+from dal.engine.session_state import GRACE, limits_again, session_state
 from dal.engine.settings import Settings
 from dal.engine.tls import context_for
 from dal.errors import UsageError
 
-# MySQL 8's default, written out: RDS's own default is not strict, and without strict mode values
-# are truncated in silence (manual, "Server SQL Modes").
-SQL_MODE = (
-    "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,"
-    "ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
-)
-
-#: Seconds that the client waits longer than the server's own limit, for the server's answer.
-GRACE = 1.0
-
 #: Seconds after which the server's limits are sent again, where a deadline draws near.
 RENEWAL = 2.0
-
-
-class Owner(Protocol):
-    """Whoever decides over a connection: the scope that it was made for."""
-
-    @property
-    def is_lost_or_refused(self) -> bool:
-        """Whether the transaction is rolled back or will be, savepoints and all."""
-
-    def before_statement(self, sql: str | bytes) -> None:
-        """Raise if this statement may not be sent."""
-
-    def statement_failed(self, error: BaseException, sql: str | bytes) -> None:
-        """Take note of a statement that was sent and failed."""
-
-
-@dataclass(frozen=True)
-class Purpose:
-    """What a connection is made for."""
-
-    read_only: bool = False
-    deadline: Deadline = NEVER
-    owner: Owner | None = None
-
-
-# SQLAlchemy's pool calls its creator without arguments; this is how a scope's wishes reach it.
-_purpose: ContextVar[Purpose] = ContextVar("dal_connection_purpose", default=Purpose())  # noqa: B039
-
-
-def current_purpose() -> Purpose:
-    """Return what a connection opened here and now would be for."""
-    return _purpose.get()
-
-
-@contextlib.contextmanager
-def connecting_for(purpose: Purpose) -> Iterator[None]:
-    """Make every connection that is opened inside the block one for `purpose`."""
-    token = _purpose.set(purpose)
-    try:
-        yield
-    finally:
-        _purpose.reset(token)
 
 
 class ConnectFailed(pymysql.OperationalError):
@@ -191,9 +138,7 @@ class Connection(PyMySQLConnection):
             stage = "login"
             self._request_authentication()
             stage = "session"
-            # Not query(): that draws on the limits of statements.
-            super()._execute_command(COMMAND.COM_QUERY, self._session_state())
-            self._read_query_result()
+            self._set_session()
         except Exception as error:  # noqa: BLE001  # whatever a stranger's greeting provokes
             self._force_close()
             failure = (channel and channel.failure) or error
@@ -204,39 +149,16 @@ class Connection(PyMySQLConnection):
         self.has_work = False
         self.owner = self.purpose.owner
 
-    def _session_state(self) -> str:
-        """Return the one SET: everything that this session's state is made of.
+    def _set_session(self) -> None:
+        """Send the one SET; not by query(), which draws on the limits of statements."""
+        state = session_state(self.settings, self.purpose, is_mariadb=self.is_mariadb)
+        self._renew_at = self._next_renewal()
+        super()._execute_command(COMMAND.COM_QUERY, state)
+        self._read_query_result()
 
-        https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html has each variable.
-        MariaDB 10 has the older names of two and no limit that is for SELECT alone.
-        """
-        old = "tx" if self.is_mariadb else "transaction"
-        state = {
-            f"{old}_isolation": "'READ-COMMITTED'",
-            "sql_mode": f"'{SQL_MODE}'",
-            "time_zone": "'+00:00'",
-            # Alone, a SELECT needs no transaction: autocommit spares its COMMIT.
-            "autocommit": "1" if self.purpose.read_only else "0",
-        }
-        if self.purpose.read_only:
-            state[f"{old}_read_only"] = "1"
-        state |= self._limits()
-        return "SET NAMES utf8mb4, " + ", ".join(f"{name}={value}" for name, value in state.items())
-
-    def _limits(self) -> dict[str, str]:
-        """Return the server's own limits, for the time that is left."""
-        settings, left = self.settings, self.purpose.deadline.remaining()
-        patience = str(_seconds(min(settings.lock_wait_timeout, left)))
-        limits = {"lock_wait_timeout": patience, "innodb_lock_wait_timeout": patience}
-        if not self.is_mariadb:
-            statement = min(settings.statement_timeout or math.inf, left)
-            milliseconds = 0 if statement == math.inf else max(1, int(statement * 1000))
-            limits["max_execution_time"] = str(milliseconds)
-        idle = settings.idle_timeout if left == math.inf else _seconds(left + GRACE)
-        if idle is not None:
-            limits |= {"wait_timeout": str(idle), "net_write_timeout": str(idle)}
-        self._renew_at = math.inf if left == math.inf else time.monotonic() + RENEWAL
-        return limits
+    def _next_renewal(self) -> float:
+        is_bounded = self.purpose.deadline.remaining() < math.inf
+        return time.monotonic() + RENEWAL if is_bounded else math.inf
 
     def _process_auth(self, plugin_name: bytes, auth_packet: Any, handler: Any = None) -> Any:
         # PyMySQL answers any server that asks for the password in the clear, TLS or not.
@@ -288,9 +210,10 @@ class Connection(PyMySQLConnection):
         function that dies late outlive its deadline by as much again.
         """
         self._start_clock()
-        limits = ", ".join(f"{name}={value}" for name, value in self._limits().items())
+        limits = limits_again(self.settings, self.purpose, is_mariadb=self.is_mariadb)
+        self._renew_at = self._next_renewal()
         try:
-            super()._execute_command(COMMAND.COM_QUERY, f"SET {limits}")
+            super()._execute_command(COMMAND.COM_QUERY, limits)
             super()._read_query_result()
         except BaseException as error:
             self._failed(error, "SET")
@@ -393,14 +316,6 @@ class _StartTLS:
     def wrap_socket(self, channel: Channel, server_hostname: str) -> Channel:
         channel.wrap_tls(self._context, server_hostname, self._port)
         return channel
-
-
-_LONGEST = 31_536_000  # a year: the highest value of these variables
-
-
-def _seconds(limit: float) -> int:
-    """Return whole seconds, at least one: MySQL's wait limits know no fractions."""
-    return max(1, math.ceil(min(limit, _LONGEST)))
 
 
 # Full (1040, 1203, 1226), shutting down (1053), lost on the way in.

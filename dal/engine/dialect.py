@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.engine import reflection
 
-from dal.engine.connection import SQL_MODE
+from dal.engine.session_state import SQL_MODE
 
 
 class Dialect(MySQLDialect_pymysql):

@@ -30,8 +30,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from dal import errors
 from dal.engine.connection import Connection as DriverConnection
-from dal.engine.connection import Purpose, connecting_for
 from dal.engine.deadline import NEVER, Deadline
+from dal.engine.purpose import Purpose, connecting_for
 from dal.engine.translate import named_error
 from dal.scope import statements
 from dal.scope.session import Session

@@ -9,7 +9,7 @@ import inspect
 import re
 import sys
 from pathlib import Path
-from types import CodeType, SimpleNamespace
+from types import CodeType
 
 import pytest
 from sqlalchemy.orm import DeclarativeBase
@@ -17,7 +17,8 @@ from sqlalchemy.orm import DeclarativeBase
 import dal
 from dal import Database, Repository, errors
 from dal.engine import Settings
-from dal.engine.connection import Connection, Purpose
+from dal.engine.purpose import Purpose
+from dal.engine.session_state import session_state
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -277,15 +278,11 @@ def test_every_number_of_connecting_has_its_class():
 
 
 def test_the_one_set_is_that_of_the_code():
-    session = SimpleNamespace(
-        is_mariadb=False,
-        purpose=Purpose(),
-        settings=Settings(host="db.example.com", user="shop", database="shop"),
-    )
-    session._limits = lambda: Connection._limits(session)
+    settings = Settings(host="db.example.com", user="shop", database="shop")
+    sent = session_state(settings, Purpose(), is_mariadb=False)
     page = ROOT / "docs/wire.md"
     (shown,) = blocks(page, "sql")
-    assert re.sub(r"\s+", "", shown) == re.sub(r"\s+", "", Connection._session_state(session))
+    assert re.sub(r"\s+", "", shown) == re.sub(r"\s+", "", sent)
     explained = {key for row in tables(page, "Variable", "Why") for key in code_names(row[0])}
     variables = set(re.findall(r"(\w+)=", shown)) | {"NAMES", "transaction_read_only"}
     assert explained == variables

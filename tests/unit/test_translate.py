@@ -487,7 +487,7 @@ class TestConnecting:
                 "connect": (Channel, "_connect"),
                 "greeting": (Connection, "_get_server_information"),
                 "login": (Connection, "_request_authentication"),
-                "session": (Connection, "_session_state"),
+                "session": (Connection, "_set_session"),
             }
             for step, (owner, name) in steps.items():
                 if step == stage:

@@ -1,0 +1,53 @@
+"""What a connection is made for, and the way by which that reaches it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Protocol
+
+from dal.engine.deadline import NEVER, Deadline
+
+
+class Owner(Protocol):
+    """Whoever decides over a connection: the scope that it was made for."""
+
+    @property
+    def is_lost_or_refused(self) -> bool:
+        """Whether the transaction is rolled back or will be, savepoints and all."""
+
+    def before_statement(self, sql: str | bytes) -> None:
+        """Raise if this statement may not be sent."""
+
+    def statement_failed(self, error: BaseException, sql: str | bytes) -> None:
+        """Take note of a statement that was sent and failed."""
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a connection is made for."""
+
+    read_only: bool = False
+    deadline: Deadline = NEVER
+    owner: Owner | None = None
+
+
+# SQLAlchemy's pool calls its creator without arguments; this is how a scope's wishes reach it.
+_purpose: ContextVar[Purpose] = ContextVar("dal_connection_purpose", default=Purpose())  # noqa: B039
+
+
+def current_purpose() -> Purpose:
+    """Return what a connection opened here and now would be for."""
+    return _purpose.get()
+
+
+@contextlib.contextmanager
+def connecting_for(purpose: Purpose) -> Iterator[None]:
+    """Make every connection that is opened inside the block one for `purpose`."""
+    token = _purpose.set(purpose)
+    try:
+        yield
+    finally:
+        _purpose.reset(token)
