@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import Literal, NoReturn
+from typing import Literal
 
 _END_LIMIT = 30.0
 _PR_SET_PDEATHSIG = 1
@@ -82,8 +82,8 @@ def _die_with_keeper() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _keep_process(directory: str, *command: str) -> None:
-    """Run the command until it ends or the asker does; then remove the directory."""
+def _keep_process(told: int, directory: str, *command: str) -> None:
+    """Run the command until it ends, the asker does or `told` says so; then remove all."""
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, directory)
         alive, held_by_child = os.pipe()
@@ -96,31 +96,31 @@ def _keep_process(directory: str, *command: str) -> None:
         undo.callback(child.wait)
         undo.callback(child.kill)
         os.close(held_by_child)
-        select.select([sys.stdin, alive], [], [])
+        select.select([sys.stdin, told, alive], [], [])
 
 
-def _keep_container(name: str) -> None:
-    """Wait until the asker ends; then remove the container, and its volumes."""
+def _keep_container(told: int, name: str) -> None:
+    """Wait until the asker ends or `told` says so; then remove the container and its volumes."""
     # Imported and connected while the container starts, so that the removal itself is quick.
     from docker.errors import NotFound  # type: ignore[import-untyped]  # noqa: PLC0415
     from testcontainers.core.docker_client import DockerClient  # noqa: PLC0415
 
     client = DockerClient().client
     try:
-        select.select([sys.stdin], [], [])
+        select.select([sys.stdin, told], [], [])
     finally:
         with contextlib.suppress(NotFound):
             client.containers.get(name).remove(force=True, v=True)
         client.close()
 
 
-def _leave(*_: object) -> NoReturn:
-    # As an exception, so that the clean-up above runs.
-    sys.exit(0)
-
-
 if __name__ == "__main__":
+    # A signal only writes to a pipe: an exception could strike between the start of a process and
+    # the line that sees to its end.
+    told, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _leave)
+        signal.signal(number, lambda *_: None)
     keep = _keep_process if sys.argv[1] == "process" else _keep_container
-    keep(*sys.argv[2:])
+    keep(told, *sys.argv[2:])
