@@ -129,6 +129,14 @@ class Channel:
             pass
         return True
 
+    @property
+    def encryption(self) -> tuple[str, str] | None:
+        """The protocol and the cipher in use; None without TLS."""
+        if not isinstance(self._socket, ssl.SSLSocket):
+            return None
+        cipher = self._socket.cipher()
+        return str(self._socket.version()), cipher[0] if cipher else ""
+
     # What PyMySQL calls on its socket.
 
     def sendall(self, data: bytes) -> None:

@@ -114,6 +114,12 @@ class Connection(PyMySQLConnection):
         """Whether the greeting is MariaDB's."""
         return "MariaDB" in self.server_version
 
+    @property
+    def encryption(self) -> tuple[str, str] | None:
+        """The protocol and the cipher in use, as the socket says; None without TLS."""
+        channel: Channel = self._sock
+        return channel.encryption
+
     # Connecting ---------------------------------------------------------------------------------
 
     def connect(self, sock: None = None) -> None:  # noqa: ARG002

@@ -87,7 +87,7 @@ class Settings:
 
     def _check_tls(self) -> None:
         if self.tls is None:
-            object.__setattr__(self, "tls", "unverified" if _is_loopback(self.host) else "verify")
+            object.__setattr__(self, "tls", "unverified" if is_loopback(self.host) else "verify")
         elif self.tls not in get_args(TLSMode):
             raise _wrong("tls", f"is {self.tls!r}; write one of {', '.join(get_args(TLSMode))}")
         if self.tls_ca is not None:
@@ -278,7 +278,8 @@ def _number(name: str, value: object, kind: type[int] | type[float]) -> float:
     return number
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether the host is this machine by its loopback interface."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
