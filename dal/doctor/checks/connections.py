@@ -1,0 +1,85 @@
+"""Whether there are enough connections for all functions at once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from dal.doctor.facts import Facts
+from dal.doctor.report import Outcome, fail, ok, skip, warn
+
+#: The part of `max_connections` above which the next busy day may not fit.
+HIGH_WATER = 0.8
+
+_FEWER = "limit the functions' concurrency (reserved concurrency, or the queue's), use RDS Proxy"
+
+
+def budget(facts: Facts) -> Outcome:
+    """`max_connections` against concurrency x processes + reserve, and against what there was."""
+    if facts.behind_proxy:
+        return skip(
+            "behind RDS Proxy the functions share its connections: see MaxConnectionsPercent and "
+            "the borrow timeout there"
+        )
+    limit = int(facts.variable("max_connections"))
+    open_now, most = facts.counter("Threads_connected"), facts.counter("Max_used_connections")
+    seen = f"{open_now} open now, {most} at most since {_since(facts)}"
+    asked = facts.asked
+    raise_it = facts.set_to("max_connections", "...")
+    arithmetic = ""
+    if asked.concurrency is not None:
+        needed = asked.concurrency * asked.processes + asked.reserve
+        arithmetic = (
+            f"{asked.concurrency} x {asked.processes} + {asked.reserve} in reserve = {needed} "
+            f"of {limit}; "
+        )
+        if needed > limit:
+            return fail(
+                f"max_connections = {limit} and {needed} wanted ({asked.concurrency} functions at "
+                f"once x {asked.processes} + {asked.reserve} in reserve); {seen}",
+                f"{_FEWER}, or {raise_it}",
+            )
+    if most >= limit * HIGH_WATER:
+        return warn(
+            f"max_connections = {limit}, and {most} were open at once since {_since(facts)}",
+            f"{_FEWER}, or {raise_it}",
+        )
+    if not arithmetic:
+        return ok(f"max_connections = {limit}; {seen}; --concurrency N does the arithmetic")
+    return ok(arithmetic + seen)
+
+
+def account_limit(facts: Facts) -> Outcome:
+    """`max_user_connections`: the account's own limit, or the one for all accounts."""
+    limit = int(facts.session["max_user_connections"])
+    if not limit:
+        return ok("the account has no limit of its own")
+    asked = facts.asked
+    needed = (asked.concurrency or 0) * asked.processes
+    if needed > limit and not facts.behind_proxy:
+        return fail(
+            f"the account may have {limit} connections, and {needed} are wanted "
+            f"({asked.concurrency} functions at once x {asked.processes})",
+            "ALTER USER ... WITH MAX_USER_CONNECTIONS ... (0: no limit), or fewer functions",
+        )
+    return ok(f"the account may have {limit} connections")
+
+
+def refused(facts: Facts) -> Outcome:
+    """`Connection_errors_max_connections`: logins refused because the server was full (1040)."""
+    count = facts.counter("Connection_errors_max_connections")
+    if count:
+        return warn(
+            f"{count} logins refused since {_since(facts)}: the server was full",
+            f"{_FEWER}, or {facts.set_to('max_connections', '...')}",
+        )
+    return ok(f"no login refused since {_since(facts)} for want of connections")
+
+
+def _since(facts: Facts) -> str:
+    seconds = facts.counter("Uptime")
+    if seconds < 7200:
+        return f"the start {seconds // 60} min ago" if seconds >= 60 else "the start just now"
+    age = timedelta(seconds=seconds)
+    return (
+        f"the start {age.days} days ago" if age.days > 1 else f"the start {seconds // 3600} h ago"
+    )
