@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import socket
 import ssl
+import time
 from pathlib import Path
 
 from dal.engine.settings import Settings
@@ -47,10 +48,18 @@ def wrap(plain: socket.socket, context: ssl.SSLContext, host: str, port: int) ->
 
 
 def remember(encrypted: ssl.SSLSocket, host: str, port: int) -> None:
-    """Keep the session of a connection that ends, for the next one to resume."""
+    """Keep the session of a connection that ends, for the next ones to resume.
+
+    Python copies a session whenever it hands one out, which costs as much as resuming spares: so
+    one session serves until half of the time that the server gave it is over.
+    """
+    place = (encrypted.context, host, port)
+    known = _sessions.get(place) if encrypted.session_reused else None
+    if known is not None and time.time() < known.time + known.ticket_lifetime_hint / 2:
+        return
     session = encrypted.session
     if session is not None and session.has_ticket:
-        _sessions[encrypted.context, host, port] = session
+        _sessions[place] = session
 
 
 # Said outright: some builds leave it to an openssl.cnf that a bare system lacks.

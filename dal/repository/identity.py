@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import uuid
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, Select
 from sqlalchemy.orm import Mapper
 
 from dal.errors import InvalidArgument
@@ -35,8 +36,16 @@ def column_names(model: type[Any]) -> list[str]:
 
 def key_names(model: type[Any]) -> list[str]:
     """Return the names of the attributes that are the primary key, in its order."""
-    mapper = _mapper(model)
-    return [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+    return list(_key_of(_mapper(model)))
+
+
+@functools.lru_cache(maxsize=256)
+def _key_of(mapper: Mapper[Any]) -> dict[str, tuple[type[Any], ...]]:
+    """Return the attributes of the key, in its order, and the types of their values."""
+    return {
+        mapper.get_property_by_column(column).key: accepted_types(column)
+        for column in mapper.primary_key
+    }
 
 
 def identity_values(model: type[Any], identity: object) -> tuple[Any, ...]:
@@ -49,25 +58,40 @@ def identity_values(model: type[Any], identity: object) -> tuple[Any, ...]:
     Raises:
         InvalidArgument: None, too few or too many values, or one of another type than its column.
     """
-    names = key_names(model)
+    key = _key_of(_mapper(model))
     if isinstance(identity, Mapping):
-        if set(identity) != set(names):
-            raise InvalidArgument(f"the key of {model.__name__} is {names}, not {list(identity)}")
-        values: Sequence[Any] = [identity[name] for name in names]
+        if set(identity) != set(key):
+            raise InvalidArgument(
+                f"the key of {model.__name__} is {list(key)}, not {list(identity)}"
+            )
+        values: Sequence[Any] = [identity[name] for name in key]
     elif isinstance(identity, tuple | list):
         values = identity
     else:
         values = [identity]
-    if len(values) != len(names):
+    if len(values) != len(key):
         raise InvalidArgument(
-            f"the key of {model.__name__} has {len(names)} columns ({', '.join(names)}), "
+            f"the key of {model.__name__} has {len(key)} columns ({', '.join(key)}), "
             f"not {len(values)}"
         )
-    columns = _mapper(model).primary_key
     return tuple(
-        _checked(value, column, name)
-        for column, value, name in zip(columns, values, names, strict=True)
+        _checked(value, kinds, name)
+        for (name, kinds), value in zip(key.items(), values, strict=True)
     )
+
+
+def select_by_key(model: type[Any]) -> tuple[Select[Any], list[str]]:
+    """Return the SELECT of the row with a key, and the names of its parameters in the key's order.
+
+    Building a statement costs more than sending it: this one serves for every key.
+    """
+    parameters = [f"dal_key_{place}" for place, _ in enumerate(key_names(model))]
+    return sa.select(model).where(
+        *(
+            getattr(model, name) == sa.bindparam(parameter)
+            for name, parameter in zip(key_names(model), parameters, strict=True)
+        )
+    ), parameters
 
 
 def identity_condition(model: type[Any], identity: object) -> ColumnElement[bool]:
@@ -111,8 +135,7 @@ def is_expression(value: object) -> bool:
     return isinstance(value, sa.ClauseElement) or hasattr(value, "__clause_element__")
 
 
-def _checked(value: Any, column: Any, name: str) -> Any:
-    kinds = accepted_types(column)
+def _checked(value: Any, kinds: tuple[type[Any], ...], name: str) -> Any:
     is_one = isinstance(value, kinds) and not isinstance(value, bool)
     if value is None or is_expression(value) or not is_one:
         wanted = "a value" if kinds == (object,) else kinds[0].__name__

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, Select
 from sqlalchemy.orm.interfaces import ORMOption
 
 from dal.errors import InvalidArgument, MultipleFound, NotFound
 from dal.repository.conditions import Order, checked_conditions, checked_limit, checked_order
-from dal.repository.identity import identity_condition
+from dal.repository.identity import identity_values, select_by_key
 from dal.repository.locks import Lock, locked
 from dal.repository.source import Row, Source
 
@@ -39,9 +40,16 @@ class Reading(Source[Row]):
             InvalidArgument: None, or not as many values as the key has columns; no such lock.
             what a lock raises.
         """
-        condition = identity_condition(self.model, identity)
-        rows = self._rows([condition], options=options, lock=lock)
+        query, parameters = self._one_by_key
+        values = identity_values(self.model, identity)
+        if options:
+            query = query.options(*options)
+        rows = self._fetched(locked(query, lock), dict(zip(parameters, values, strict=True)))
         return rows[0] if rows else None
+
+    @functools.cached_property
+    def _one_by_key(self) -> tuple[Select[Any], list[str]]:
+        return select_by_key(self.model)
 
     def get_one(
         self, identity: Any, *, options: Sequence[ORMOption] = (), lock: Lock | None = None
@@ -177,5 +185,8 @@ class Reading(Source[Row]):
         query = sa.select(self.model).where(*where).order_by(*order_by).options(*options)
         if limit is not None:
             query = query.limit(limit)
+        return self._fetched(locked(query, lock))
+
+    def _fetched(self, query: Select[Any], values: dict[str, Any] | None = None) -> list[Row]:
         # unique(): joined eager loading of collections repeats the entity.
-        return list(self.session.execute(locked(query, lock)).unique().scalars())
+        return list(self.session.execute(query, values).unique().scalars())

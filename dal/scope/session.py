@@ -87,6 +87,8 @@ class Session(orm.Session):
             InvalidArgument: a version was assigned by hand.
         """
         self._scope.check()
+        if self._is_clean() and not self._flushing:
+            return  # as SQLAlchemy's own begins, before what costs more than that
         if self._scope.read_only and self.has_unwritten_changes():
             raise ReadOnlyScope(
                 f"this scope is read-only and holds changes ({self.unwritten()}); open it, or the "

@@ -31,6 +31,9 @@ _HARMLESS = frozenset(
     | {"VALUES", "TABLE", "SAVEPOINT", "RELEASE"}
 )
 
+# What nearly all statements begin with; bytes, because text of a megabyte is not decoded for it.
+_BEGINS_HARMLESS = re.compile(rb"(?:SELECT|INSERT|UPDATE|DELETE)(?![\w$\x80-\xff])", re.IGNORECASE)
+
 _COMMITS = re.compile(
     r"""(?:
       COMMIT | BEGIN | START | STOP | XA
@@ -59,6 +62,8 @@ def first_word(sql: str | bytes) -> str:
 
 def ends_transaction(sql: str | bytes) -> bool:
     """Return whether the statement begins, commits or rolls back a transaction, openly or not."""
+    if isinstance(sql, bytes) and _BEGINS_HARMLESS.match(sql):
+        return False
     return any(
         word not in _HARMLESS and bool(_COMMITS.match(_OPAQUE.sub(" ", rest)))
         for word, rest in _readings(_text(sql))
