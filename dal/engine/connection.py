@@ -30,7 +30,7 @@ from dal.engine.tls import context_for
 from dal.errors import UsageError
 
 #: Seconds after which the server's limits are sent again, where a deadline draws near.
-RENEWAL = 2.0
+RENEWAL = 1.0
 
 
 class ConnectFailed(pymysql.OperationalError):
@@ -74,6 +74,8 @@ _HASHING_PLUGINS = {
 
 class Connection(PyMySQLConnection):
     """One session on the server, in the state that its purpose asks for."""
+
+    _result: Any  # PyMySQL's, of the last statement
 
     def __init__(
         self, settings: Settings, password: bytes, limit: float, address: str | None = None
@@ -201,6 +203,23 @@ class Connection(PyMySQLConnection):
             raise
         self._sent = sql[:64]
 
+    def query(self, sql: str | bytes, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002
+        """Run one statement and read its answer, or the head of one that is streamed."""
+        affected: int = super().query(sql, unbuffered)
+        # The server's idle limit counts from now, and is of the time when the statement began.
+        is_late = time.monotonic() >= self._renew_at and not self.purpose.read_only
+        if is_late and not self._is_owed:
+            result = self._result
+            self._renew_limits()
+            self._result = result
+        return affected
+
+    @property
+    def _is_owed(self) -> bool:
+        """Whether the server still has something to say to what it was sent."""
+        result = self._result
+        return result is not None and bool(result.unbuffered_active or result.has_next)
+
     def _check_no_stream(self, sql: str | bytes) -> None:
         # PyMySQL would read and drop the rest, with a warning. COMMIT and ROLLBACK are str.
         if isinstance(sql, bytes) and self._result is not None and self._result.unbuffered_active:
@@ -212,8 +231,10 @@ class Connection(PyMySQLConnection):
     def _renew_limits(self) -> None:
         """Bring the server's limits down to what is left; short scopes never pay for it.
 
-        `wait_timeout` counts from the last statement: set once, it would let the locks of a
-        function that dies late outlive its deadline by as much again.
+        `wait_timeout` counts from the end of the last statement: set once, it would let the locks
+        of a function that freezes late outlive its deadline by as much again. It must cover what
+        is left, as a function may think until then without a statement. So what the last statement
+        of a frozen one took (a lock wait, a SELECT) comes on top, and nothing can shorten that.
         """
         self._start_clock()
         limits = limits_again(self.settings, self.purpose, is_mariadb=self.is_mariadb)
@@ -278,11 +299,7 @@ class Connection(PyMySQLConnection):
     @property
     def is_hung_up(self) -> bool:
         """Whether the server is known to have ended the session; asks the socket, never waits."""
-        if not self.open:
-            return True
-        result = self._result
-        is_owed = result is not None and (result.unbuffered_active or result.has_next)
-        return not is_owed and self._sock.has_news()
+        return not self.open or (not self._is_owed and self._sock.has_news())
 
     def _check_hung_up(self) -> None:
         # The send would succeed all the same: it takes the peer's RST to make one fail.

@@ -20,6 +20,10 @@ SQL_MODE = (
 #: Seconds that the client waits longer than the server's own limit, for the server's answer.
 GRACE = 1.0
 
+# Seconds that the server waits past the deadline, for what was sent before it. Rounded up to whole
+# ones, they are what an orphan's locks cost others, so that they are few.
+_MARGIN = 0.25
+
 _LONGEST = 31_536_000  # a year: the highest value of these variables
 
 
@@ -56,7 +60,7 @@ def limits(settings: Settings, purpose: Purpose, *, is_mariadb: bool) -> dict[st
         statement = min(settings.statement_timeout or math.inf, left)
         milliseconds = 0 if statement == math.inf else max(1, int(statement * 1000))
         found["max_execution_time"] = str(milliseconds)
-    idle = settings.idle_timeout if left == math.inf else _seconds(left + GRACE)
+    idle = settings.idle_timeout if left == math.inf else _seconds(left + _MARGIN)
     if idle is not None:
         found |= {"wait_timeout": str(idle), "net_write_timeout": str(idle)}
     return found

@@ -52,7 +52,9 @@ class Settings:
         connect_timeout: Seconds for TCP, greeting, TLS and login together.
         statement_timeout: Seconds for one statement, its whole result included; None: no limit.
             The server ends a SELECT by itself then; the client gives up a second later.
-        lock_wait_timeout: Whole seconds to wait for a row lock or a table's metadata lock.
+        lock_wait_timeout: Whole seconds to wait for a row lock or a table's metadata lock; InnoDB
+            looks once a second, so that a row may take one more. What a frozen function holds goes
+            so much later.
         idle_timeout: Whole seconds after which the server drops a connection that went silent, and
             its locks; counted from the last statement. A deadline takes its place. None: the
             server's own.
@@ -69,7 +71,7 @@ class Settings:
     tls_ca: str | Path | None = None
     connect_timeout: float = 5.0
     statement_timeout: float | None = 30.0
-    lock_wait_timeout: int = 5
+    lock_wait_timeout: int = 2
     idle_timeout: int | None = 60
     max_statement_bytes: int = 1_000_000
 

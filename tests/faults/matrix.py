@@ -230,6 +230,7 @@ ON_THE_LINE = {"cut", "cut each time", "RST", "stall", "swallow the answer", "dr
 DATABASES = {
     "stall, with a statement_timeout": "hasty",
     "lock wait": "brief",
+    "lock wait without end": "enduring",
     "password changed, and known": "vault",
 }
 

@@ -36,7 +36,7 @@ def test_a_session_has_the_state_that_is_promised(engine, server):
                 "@@net_write_timeout, @@sql_mode"
             )
         ).one()
-        assert state[:-1] == ("READ-COMMITTED", 0, "+00:00", "utf8mb4", 5, 5, 60, 60)
+        assert state[:-1] == ("READ-COMMITTED", 0, "+00:00", "utf8mb4", 2, 2, 60, 60)
         assert "STRICT_TRANS_TABLES" in state[-1]
         assert "ONLY_FULL_GROUP_BY" in state[-1]
 

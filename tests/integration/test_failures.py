@@ -286,13 +286,21 @@ class TestTimeLimits:
 
     def test_the_servers_limits_follow_a_deadline_that_draws_near(self, db, accounts):
         limits = sa.text("SELECT @@wait_timeout, @@innodb_lock_wait_timeout")
-        with db.scope(deadline=9.0) as session:
-            idle, patience = session.execute(limits).one()
-            assert (idle, patience) == (10, 5)
-            time.sleep(5.5)
-            idle, patience = session.execute(limits).one()
-            assert idle <= 5
-            assert patience <= 4
+        with db.scope(deadline=3.0) as session:
+            assert session.execute(limits).one() == (4, 2)
+            time.sleep(2.1)
+            assert session.execute(limits).one() in {(1, 1), (2, 1)}
+
+    def test_they_follow_it_after_a_long_statement_as_well(self, server, environment, accounts):
+        slow = sa.text("UPDATE account SET balance = SLEEP(1.1) WHERE owner = 'ada'")
+        with Proxy(server.host, server.port) as proxy:
+            db = database_through(proxy, environment)
+            with db.scope(deadline=8.5) as session:
+                assert session.execute(slow).rowcount == 1  # the UPDATE's, not the SET's
+                sent = proxy.connections[0].statements
+                assert sent[-1].startswith("SET lock_wait_timeout")
+                assert ", wait_timeout=9" in sent[0]
+                assert ", wait_timeout=9" not in sent[-1]
 
     def test_a_statement_that_was_given_up_does_not_run_on(self, environment, db, accounts, admin):
         db = Database.from_env(environment, statement_timeout=0.5)

@@ -20,6 +20,7 @@ DATABASES = {
     "clear": Database.from_env(tls="disabled"),
     "hasty": Database.from_env(statement_timeout=0.3),
     "brief": Database.from_env(lock_wait_timeout=1),
+    "enduring": Database.from_env(lock_wait_timeout=10),
     "patient": Database.from_env(connect_timeout=8),
     "vault": Database.from_env(password=from_the_vault),
 }

@@ -20,6 +20,11 @@ def idle(event):
     time.sleep(60)
 
 
+def thinks_after_a_slow_statement(event):
+    db.session.execute(text("SELECT SLEEP(6)"))
+    time.sleep(60)
+
+
 def streams(event):
     for _ in db.session.execute(LARGE, execution_options={"stream_results": True, "yield_per": 1}):
         time.sleep(0.05)
@@ -39,7 +44,14 @@ def waits_for_a_row(event):
 
 DOINGS = {
     doing.__name__: doing
-    for doing in (idle, streams, selects_slowly, waits_behind_an_alter, waits_for_a_row)
+    for doing in (
+        idle,
+        thinks_after_a_slow_statement,
+        streams,
+        selects_slowly,
+        waits_behind_an_alter,
+        waits_for_a_row,
+    )
 }
 
 
