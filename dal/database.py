@@ -14,9 +14,11 @@ from dal import aws
 from dal.aws.handler import Handler, RollbackWhen
 from dal.engine import Settings, create_engine, settings_of
 from dal.engine.deadline import NEVER, Deadline
+from dal.engine.settings import Report
 from dal.errors import InvalidArgument, NoActiveScope, UsageError
 from dal.scope import Scope, Session, as_current, current_scope
 from dal.scope.attempts import Result, checked_attempts, run_again
+from dal.scope.report import Unit, Write, to_log, unit_of_work
 
 
 class Database:
@@ -30,6 +32,7 @@ class Database:
         """
         self._settings = settings_of(url, **settings)
         self._engine = create_engine(self._settings)
+        self._write = _writer(self._settings.report)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
@@ -94,7 +97,17 @@ class Database:
             with outer.joined(read_only=read_only):
                 yield outer.session
             return
-        scope = Scope(self._engine, read_only=read_only, deadline=_deadline(deadline))
+        limit = _deadline(deadline)
+        with (
+            unit_of_work(self._settings.database, self._write) as unit,
+            self._attempt(unit, read_only=read_only, deadline=limit) as session,
+        ):
+            yield session
+
+    @contextlib.contextmanager
+    def _attempt(self, unit: Unit, *, read_only: bool, deadline: Deadline) -> Iterator[Session]:
+        """Open the scope of one attempt at `unit`."""
+        scope = Scope(self._engine, read_only=read_only, deadline=deadline, tally=unit.tally)
         with as_current(self, scope):
             try:
                 try:
@@ -103,6 +116,7 @@ class Database:
                     scope.abandon()
                     raise
                 scope.complete()
+                unit.outcome = scope.outcome
             finally:
                 scope.close()  # an interrupt may strike between any two of these lines
         scope.run_callbacks()
@@ -135,11 +149,13 @@ class Database:
                 "function itself, or end the scope first"
             )
 
-        def attempt() -> Result:
-            with self.scope(read_only=read_only, deadline=limit.remaining()):
-                return unit()
+        with unit_of_work(self._settings.database, self._write) as whole:
 
-        return run_again(attempt, attempts=attempts, deadline=limit)
+            def attempt() -> Result:
+                with self._attempt(whole, read_only=read_only, deadline=limit):
+                    return unit()
+
+            return run_again(attempt, attempts=attempts, deadline=limit, tally=whole.tally)
 
     def savepoint(self) -> AbstractContextManager[None]:
         """Undo what the block wrote, and nothing else, if it raises; two round trips.
@@ -234,6 +250,14 @@ class Database:
             )
         scope.check_owner()
         return scope
+
+
+def _writer(report: Report) -> Write | None:
+    if report == "emf":
+        from dal.aws import emf  # noqa: PLC0415  # for those who want it
+
+        return emf.write
+    return to_log() if report == "log" else None
 
 
 def _deadline(seconds: float | None) -> Deadline:

@@ -7,18 +7,21 @@ import inspect
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 from dal.aws.answer import is_failure, prove_encodable
-from dal.engine.deadline import Deadline
 from dal.errors import InvalidArgument
-from dal.scope.attempts import checked_attempts, run_again
+from dal.scope.attempts import Result, checked_attempts
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 RollbackWhen = Callable[[Any], bool]
 
 #: Seconds kept back from the invocation's time, for ROLLBACK and the answer.
 RESERVE = 0.5
+
+#: Lambda's id of the invocation that is being handled; None where there is none.
+request_id: ContextVar[str | None] = ContextVar("dal_request_id", default=None)
 
 
 class UnitsOfWork(Protocol):
@@ -28,10 +31,13 @@ class UnitsOfWork(Protocol):
     def has_scope(self) -> bool:
         """Whether a scope is open here, which a new one would join."""
 
-    def scope(
-        self, *, read_only: bool = ..., deadline: float | None = ...
-    ) -> AbstractContextManager[Any]:
-        """Open a scope that ends in `deadline` seconds at the latest."""
+    def scope(self, *, read_only: bool = ...) -> AbstractContextManager[Any]:
+        """Open a scope, or join the one that is open."""
+
+    def run(
+        self, unit: Callable[[], Result], *, attempts: int, read_only: bool, deadline: float
+    ) -> Result:
+        """Return what `unit` returns, run in a scope, again after a transient error."""
 
     def rollback_only(self) -> None:
         """Let the current scope end with ROLLBACK."""
@@ -73,29 +79,38 @@ def as_unit_of_work(
         if database.has_scope:  # called by another handler, whose unit and answer count
             with database.scope(read_only=read_only):
                 return handler(*args, **kwargs)
-        deadline = Deadline(seconds_left(args, kwargs) - reserve)
 
-        def attempt() -> Any:
-            with database.scope(read_only=read_only, deadline=deadline.remaining()):
-                answer = handler(*args, **kwargs)
-                prove_encodable(answer)
-                if rollback_when(answer):
-                    database.rollback_only()
+        def unit() -> Any:
+            answer = handler(*args, **kwargs)
+            prove_encodable(answer)
+            if rollback_when(answer):
+                database.rollback_only()
             return answer
 
-        return run_again(attempt, attempts=attempts, deadline=deadline)
+        context, seconds = lambda_context(args, kwargs)
+        known = getattr(context, "aws_request_id", None)
+        token = request_id.set(known if isinstance(known, str) else None)
+        try:
+            return database.run(
+                unit,
+                attempts=attempts,
+                read_only=read_only,
+                deadline=max(0.0, seconds - reserve),
+            )
+        finally:
+            request_id.reset(token)
 
     return unit_of_work  # type: ignore[return-value]
 
 
-def seconds_left(args: Any, kwargs: Any) -> float:
-    """Return the seconds until the invocation's deadline; infinite without a Lambda context."""
+def lambda_context(args: Any, kwargs: Any) -> tuple[object, float]:
+    """Return Lambda's context and the seconds it leaves; None and infinity where there is none."""
     for value in (*args, *kwargs.values()):
         remaining = getattr(value, "get_remaining_time_in_millis", None)
         milliseconds = remaining() if callable(remaining) else None
         if isinstance(milliseconds, int | float):  # and not what a mock of a test gives
-            return milliseconds / 1000
-    return math.inf
+            return value, milliseconds / 1000
+    return None, math.inf
 
 
 __all__ = ["RESERVE", "as_unit_of_work", "is_failure"]

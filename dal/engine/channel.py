@@ -19,6 +19,7 @@ from pymysql.constants import CR
 
 from dal.engine import tls
 from dal.engine.deadline import Deadline
+from dal.engine.tally import Tally
 
 
 class TimedOut(pymysql.OperationalError):
@@ -43,6 +44,9 @@ class Channel:
             TimedOut: the time is up.
         """
         self._deadline = deadline
+        #: Where the round trips are counted.
+        self.tally = Tally()
+        self._has_asked = False
         #: The first error of the socket; PyMySQL keeps only its text.
         self.failure: Exception | None = None
         self.allow(limit)
@@ -108,9 +112,13 @@ class Channel:
         """Fill `buffer` with what has come; 0 means that the peer closed."""
         self._socket.settimeout(self._patience())
         try:
-            return self._socket.recv_into(buffer)
+            size = self._socket.recv_into(buffer)
         except OSError as error:
             self._failed(error)
+        if size and self._has_asked:
+            self._has_asked = False
+            self.tally.round_trips += 1
+        return size
 
     def has_news(self) -> bool:
         """Return whether the peer closed, or said something unasked; never waits.
@@ -142,6 +150,7 @@ class Channel:
     def sendall(self, data: bytes) -> None:
         """Send all of `data`; Python bounds `sendall` as a whole."""
         self._socket.settimeout(self._patience())
+        self._has_asked = True
         try:
             self._socket.sendall(data)
         except OSError as error:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from dal.engine.backoff import Backoff
 from dal.engine.connection import ConnectFailed, Connection
 from dal.engine.deadline import Deadline
 from dal.engine.purpose import current_purpose
 from dal.engine.settings import Settings
+from dal.engine.tally import Tally
+from dal.engine.translate import named_error
 
 _ACCESS_DENIED = 1045
 
@@ -21,6 +25,17 @@ def connect(settings: Settings) -> Connection:
     Raises:
         ConnectFailed: the last try's, once the time is up or another try would not help.
     """
+    tally = current_purpose().tally
+    began = time.monotonic()
+    try:
+        connection = _connect(settings, tally)
+    finally:
+        tally.connect_seconds += time.monotonic() - began
+    tally.connections += 1
+    return connection
+
+
+def _connect(settings: Settings, tally: Tally) -> Connection:
     backoff = Backoff()
     first: ConnectFailed | None = None
     password = settings.current_password()
@@ -39,3 +54,4 @@ def connect(settings: Settings) -> Connection:
                 settings = settings.with_password(password)
             elif not failure.may_pass or not backoff.wait(limit, current_purpose().deadline):
                 raise
+            tally.retry(named_error(failure) or failure)

@@ -109,6 +109,7 @@ class Connection(PyMySQLConnection):
         self.has_work = False
         self._renew_at = math.inf
         self._sent: str | bytes = b""
+        self._sent_at: float | None = None  # None once its first answer has come
         self.connect()
 
     @property
@@ -138,6 +139,7 @@ class Connection(PyMySQLConnection):
         channel: Channel | None = None
         try:
             channel = Channel(self._address, self.port, self._connect_limit, self.purpose.deadline)
+            channel.tally = self.purpose.tally
             self._address = channel.peer
             self._sock, self._rfile = channel, channel.makefile("rb")
             self._next_seq_id = 0
@@ -194,6 +196,7 @@ class Connection(PyMySQLConnection):
             self._renew_limits()
         self._start_clock()
         self.has_work = True
+        self._sent_at = time.monotonic()
         try:
             super()._execute_command(command, sql)
         except BaseException as error:
@@ -256,17 +259,22 @@ class Connection(PyMySQLConnection):
         )
         if unbuffered:  # the caller takes the rows in its own time
             self._sock.allow_each(self._statement_limit)
+        self.purpose.tally.answered(self._result)
         return affected
 
     def _read_ok_packet(self) -> Any:
         return self._watched(super()._read_ok_packet)
 
     def _watched(self, read: Callable[[], Any]) -> Any:
+        sent_at, self._sent_at = self._sent_at, None
         try:
             return read()
         except BaseException as error:
             self._failed(error, self._sent)
             raise
+        finally:
+            if sent_at is not None:
+                self.purpose.tally.waited(self._sent, time.monotonic() - sent_at)
 
     def _failed(self, error: BaseException, sql: str | bytes) -> None:
         if self.owner is not None:
@@ -293,6 +301,7 @@ class Connection(PyMySQLConnection):
             if _is_refusal(error):
                 raise
             raise CommitUnanswered(CR.CR_SERVER_LOST, str(error)) from error
+        self.purpose.tally.commits += 1
         self.has_work = False
         self.has_committed = True
 
@@ -315,6 +324,7 @@ class Connection(PyMySQLConnection):
         """Roll back; without a round trip where nothing was sent that could be undone."""
         if self.has_work and not self.purpose.read_only:
             super().rollback()
+            self.purpose.tally.rollbacks += 1
             self.has_work = False
 
     def _force_close(self) -> None:

@@ -42,4 +42,8 @@ def create_engine(url: str | URL | Settings, **settings: Any) -> Engine:
         hide_parameters=True,
     )
     event.listen(engine, "handle_error", name_the_error, retval=True)
+    if checked.slow_statement is not None:
+        from dal.engine.slow import tell_of_slow_statements  # noqa: PLC0415  # for those who ask
+
+        tell_of_slow_statements(engine, checked.slow_statement)
     return engine

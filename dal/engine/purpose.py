@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dal.engine.deadline import NEVER, Deadline
+from dal.engine.tally import Tally
 
 
 class Owner(Protocol):
@@ -32,6 +33,8 @@ class Purpose:
     read_only: bool = False
     deadline: Deadline = NEVER
     owner: Owner | None = None
+    #: Where what is done on the connection is counted.
+    tally: Tally = field(default_factory=Tally, compare=False)
 
 
 # SQLAlchemy's pool calls its creator without arguments; this is how a scope's wishes reach it.

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from dal.errors import ConfigurationError
 
 TLSMode = Literal["verify", "unverified", "disabled"]
+Report = Literal["off", "log", "emf"]
 Password = str | bytes | Callable[[], str | bytes]
 
 _DRIVERS = {"mysql", "mysql+pymysql", "mysql+dal"}
@@ -28,8 +29,9 @@ _NUMBERS: dict[str, type[int] | type[float]] = {
     "lock_wait_timeout": int,
     "idle_timeout": int,
     "max_statement_bytes": int,
+    "slow_statement": float,
 }
-_MAY_BE_NONE = {"statement_timeout", "idle_timeout"}
+_MAY_BE_NONE = {"statement_timeout", "idle_timeout", "slow_statement"}
 _LOWEST = {int: 1, float: 0.001}
 _HIGHEST = {"port": 65535}
 _URL_SHAPE = "mysql://USER:PASSWORD@HOST:3306/DATABASE, with special characters percent-encoded"
@@ -60,6 +62,10 @@ class Settings:
             server's own.
         max_statement_bytes: Bytes that a statement of many rows may have; more are sent as
             several. Behind RDS Proxy 16,000: a longer one pins its connection.
+        report: "log" writes a line for each unit of work to the logger `dal.report`, "emf" writes
+            it to stdout in CloudWatch's embedded metric format; "off", the default, nothing.
+        slow_statement: Seconds from which on a statement is reported to the logger `dal.slow`,
+            without its parameters; None: none is.
     """
 
     host: str
@@ -74,6 +80,8 @@ class Settings:
     lock_wait_timeout: int = 2
     idle_timeout: int | None = 60
     max_statement_bytes: int = 1_000_000
+    report: Report = "off"
+    slow_statement: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("host", "user", "database"):
@@ -84,6 +92,10 @@ class Settings:
             if value is not None or name not in _MAY_BE_NONE:
                 object.__setattr__(self, name, _number(name, value, kind))
         self._check_tls()
+        if self.report not in get_args(Report):
+            raise _wrong(
+                "report", f"is {self.report!r}; write one of {', '.join(get_args(Report))}"
+            )
         if not isinstance(self.password, str | bytes) and not callable(self.password):
             raise _wrong("password", "is neither text nor bytes nor a callable")
 

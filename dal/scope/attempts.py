@@ -7,16 +7,19 @@ from typing import TypeVar
 
 from dal.engine.backoff import Backoff
 from dal.engine.deadline import Deadline
+from dal.engine.tally import Tally
 from dal.errors import Error, InvalidArgument
 
 Result = TypeVar("Result")
 
 
-def run_again(unit: Callable[[], Result], *, attempts: int, deadline: Deadline) -> Result:
+def run_again(
+    unit: Callable[[], Result], *, attempts: int, deadline: Deadline, tally: Tally
+) -> Result:
     """Return what `unit` returns, running it again after a transient error.
 
     Each attempt must open a scope of its own. In between it waits with full jitter; no attempt
-    begins after the deadline.
+    begins after the deadline. `tally` hears of each that is run again.
 
     Raises:
         what the last attempt raised; an `Error` has those of the attempts before in `attempts`.
@@ -32,6 +35,7 @@ def run_again(unit: Callable[[], Result], *, attempts: int, deadline: Deadline) 
                 again = error.transient and len(failed) + 1 < attempts
                 if again and backoff.wait(deadline):
                     failed.append(error)
+                    tally.retry(error)
                     continue
             elif failed:
                 error.add_note(f"after {len(failed)} attempts that failed: {failed}")

@@ -32,6 +32,7 @@ from dal import errors
 from dal.engine.connection import Connection as DriverConnection
 from dal.engine.deadline import NEVER, Deadline
 from dal.engine.purpose import Purpose, connecting_for
+from dal.engine.tally import Tally
 from dal.engine.translate import named_error
 from dal.scope import statements
 from dal.scope.session import Session
@@ -58,10 +59,16 @@ class Scope:
     """One unit of work and everything that is open for it."""
 
     def __init__(
-        self, engine: Engine, *, read_only: bool = False, deadline: Deadline = NEVER
+        self,
+        engine: Engine,
+        *,
+        read_only: bool = False,
+        deadline: Deadline = NEVER,
+        tally: Tally | None = None,
     ) -> None:
         self.read_only = read_only
         self.deadline = deadline
+        self.tally = tally or Tally()
         self.session = Session(self)
         self._engine = engine
         self._thread = threading.get_ident()
@@ -134,7 +141,7 @@ class Scope:
         """
         self.check()
         if self._connection is None:
-            with connecting_for(Purpose(self.read_only, self.deadline, owner=self)):
+            with connecting_for(Purpose(self.read_only, self.deadline, self, self.tally)):
                 connection = self._engine.connect()
             self._connection = connection.execution_options(dal_owner=self)
             self._driver = connection.connection.dbapi_connection  # type: ignore[assignment]
@@ -292,6 +299,15 @@ class Scope:
             raise
         finally:
             self.close()
+
+    @property
+    def outcome(self) -> str:
+        """How `complete` ended, where it raised nothing."""
+        if self._connection is None:
+            return "unused"
+        if self._rollback_asked:
+            return "rolled back"
+        return "read" if self.read_only else "committed"
 
     def abandon(self) -> None:
         """ROLLBACK and close; raises nothing of its own."""

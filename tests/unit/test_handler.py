@@ -45,10 +45,10 @@ class Recorder(Database):
         self.left_with = []
 
     @contextlib.contextmanager
-    def scope(self, *, read_only=False, deadline=None):
-        self.opened.append((read_only, deadline))
+    def _attempt(self, unit, *, read_only, deadline):
+        self.opened.append((read_only, deadline.remaining()))
         try:
-            with super().scope(read_only=read_only, deadline=deadline) as session:
+            with super()._attempt(unit, read_only=read_only, deadline=deadline) as session:
                 yield session
         except BaseException as error:
             self.left_with.append(error)

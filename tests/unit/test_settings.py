@@ -212,10 +212,27 @@ class TestUnknownSettings:
         Settings.from_env({**ENVIRON, "DAL_TEST_URL": "anything"})
 
 
+class TestReport:
+    def test_is_off_unless_asked_for(self):
+        assert Settings(**ADDRESS).report == "off"
+
+    @pytest.mark.parametrize("report", ["off", "log", "emf"])
+    def test_is_one_of_three(self, report):
+        assert Settings.from_env({**ENVIRON, "DAL_REPORT": report}).report == report
+
+    @pytest.mark.parametrize("report", ["on", "EMF", "", None, True, 1, []], ids=repr)
+    def test_is_nothing_else(self, report):
+        with pytest.raises(ConfigurationError, match=r"^report .*off, log, emf.* DAL_REPORT"):
+            Settings(**ADDRESS, report=report)
+
+
 class TestNumbers:
     @pytest.mark.parametrize(
         "name",
-        ["connect_timeout", "statement_timeout", "lock_wait_timeout", "idle_timeout", "port"],
+        [
+            *("connect_timeout", "statement_timeout", "lock_wait_timeout", "idle_timeout", "port"),
+            "slow_statement",
+        ],
     )
     @pytest.mark.parametrize(
         "value",
@@ -247,6 +264,7 @@ class TestNumbers:
             ("statement_timeout", "0.001", 0.001),
             ("lock_wait_timeout", "7", 7),
             ("idle_timeout", " 30 ", 30),
+            ("slow_statement", "0.5", 0.5),
         ],
     )
     def test_a_good_one_of_the_environment_becomes_a_number(self, name, value, expected):
@@ -258,7 +276,7 @@ class TestNumbers:
         settings = Settings(**ADDRESS, lock_wait_timeout=5.0)
         assert repr(settings.lock_wait_timeout) == "5"
 
-    @pytest.mark.parametrize("name", ["statement_timeout", "idle_timeout"])
+    @pytest.mark.parametrize("name", ["statement_timeout", "idle_timeout", "slow_statement"])
     @pytest.mark.parametrize("value", ["none", "None", " NONE "])
     def test_none_switches_off_the_limits_that_may_be_off(self, name, value):
         assert getattr(Settings.from_env({**ENVIRON, f"DAL_{name.upper()}": value}), name) is None
