@@ -18,6 +18,7 @@ EXTRAS = {
     "click",
     "cryptography",
     "docker",
+    "opentelemetry",
     "pydantic",
     "pytest",
     "requests",
