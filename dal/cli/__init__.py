@@ -8,14 +8,9 @@ def main() -> None:
     try:
         from dal.cli.app import dal  # noqa: PLC0415  # needs the extra
     except ModuleNotFoundError as missing:
-        if missing.name not in {"click", "rich"}:
+        package = (missing.name or "").partition(".")[0]
+        if package not in {"click", "rich"}:
             raise
-        sys.exit(_without_extra(missing.name))
+        sys.stderr.write(f"dal: {package} is not installed; pip install 'lambda-dal[cli]'\n")
+        sys.exit(2)
     dal(prog_name="dal")
-
-
-def _without_extra(missing: str) -> int:
-    sys.stderr.write(
-        f"dal: the package {missing} is not installed; pip install 'lambda-dal[cli]'\n"
-    )
-    return 2
