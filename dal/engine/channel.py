@@ -19,6 +19,7 @@ from pymysql.constants import CR
 
 from dal.engine import tls
 from dal.engine.deadline import Deadline
+from dal.engine.purpose import Purpose
 from dal.engine.tally import Tally
 
 
@@ -73,6 +74,12 @@ class Channel:
                 self.peer = str(address[0])
                 return candidate
         raise OSError(f"no address for {host!r}")
+
+    def serve(self, purpose: Purpose, limit: float) -> None:
+        """Be another scope's from now on, and give what comes next `limit` seconds."""
+        self._deadline = purpose.deadline
+        self.tally = purpose.tally
+        self.allow(limit)
 
     def allow(self, seconds: float) -> None:
         """Give everything from now on `seconds` together."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from dal.engine.backoff import Backoff
-from dal.engine.connection import ConnectFailed, Connection
+from dal.engine.connect_failed import ConnectFailed
+from dal.engine.connection import Connection
 from dal.engine.deadline import Deadline
 from dal.engine.purpose import current_purpose
 from dal.engine.settings import Settings

@@ -8,10 +8,11 @@ each that failed.
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
-import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,11 +20,13 @@ from typing import Any
 import pymysql
 from pymysql.connections import Connection as PyMySQLConnection
 from pymysql.constants import CLIENT, COMMAND, CR
+from pymysql.cursors import Cursor
 
 from dal.engine.channel import Channel, TimedOut
+from dal.engine.connect_failed import connect_failed
 from dal.engine.deadline import Deadline
 from dal.engine.killing import kill_abandoned
-from dal.engine.purpose import Owner, Purpose, connecting_for, current_purpose
+from dal.engine.purpose import Lender, Owner, Purpose, connecting_for, current_purpose
 from dal.engine.session_state import GRACE, limits_again, session_state
 from dal.engine.settings import Settings
 from dal.engine.tls import context_for
@@ -31,21 +34,6 @@ from dal.errors import UsageError
 
 #: Seconds after which the server's limits are sent again, where a deadline draws near.
 RENEWAL = 1.0
-
-
-class ConnectFailed(pymysql.OperationalError):
-    """The driver's error while connecting, with the stage that it came from."""
-
-    def __init__(
-        self, errno: int, message: str, stage: str, settings: Settings, *, may_pass: bool
-    ) -> None:
-        super().__init__(errno, message)
-        self.stage = stage
-        self.settings = settings
-        #: Whether it only ran out of time.
-        self.is_timeout = False
-        #: Whether the same try may succeed a moment later.
-        self.may_pass = may_pass
 
 
 class CommitUnanswered(pymysql.OperationalError):
@@ -93,6 +81,7 @@ class Connection(PyMySQLConnection):
             client_flag=CLIENT.FOUND_ROWS,  # SQLAlchemy reads rowcount as matched, not changed
             ssl=context,
             ssl_disabled=context is None,
+            cursorclass=_cursor_class(settings.max_statement_bytes),
             defer_connect=True,
         )
         if context is not None:
@@ -101,8 +90,14 @@ class Connection(PyMySQLConnection):
         self._statement_limit = (settings.statement_timeout or math.inf) + GRACE
         self._connect_limit = limit
         self._address = address or settings.host
+        self._begin()
+        self.connect()
+
+    def _begin(self) -> None:
         self.purpose = current_purpose()
         self.owner: Owner | None = None
+        #: Who takes the session back, if it is clean, in place of closing it.
+        self.lender: Lender | None = None
         #: Whether a COMMIT of this connection was answered.
         self.has_committed = False
         #: Whether anything was sent since the last COMMIT or ROLLBACK.
@@ -110,7 +105,7 @@ class Connection(PyMySQLConnection):
         self._renew_at = math.inf
         self._sent: str | bytes = b""
         self._sent_at: float | None = None  # None once its first answer has come
-        self.connect()
+        self._is_in_doubt = False
 
     @property
     def is_mariadb(self) -> bool:
@@ -152,18 +147,23 @@ class Connection(PyMySQLConnection):
         except Exception as error:  # noqa: BLE001  # whatever a stranger's greeting provokes
             self._force_close()
             failure = (channel and channel.failure) or error
-            raise _connect_failed(error, failure, stage, self.settings) from failure
+            raise connect_failed(error, failure, stage, self.settings) from failure
         except BaseException:
             self._force_close()
             raise
-        self.has_work = False
-        self.owner = self.purpose.owner
+        self._take_up()
 
-    def _set_session(self) -> None:
-        """Send the one SET; not by query(), which draws on the limits of statements."""
-        state = session_state(self.settings, self.purpose, is_mariadb=self.is_mariadb)
+    def _set_session(self, owed: int = 0) -> None:
+        """Send the one SET; not by query(), which draws on the limits of statements.
+
+        The answers to `owed` commands sent before come first.
+        """
+        self._sent = state = session_state(self.settings, self.purpose, is_mariadb=self.is_mariadb)
         self._renew_at = self._next_renewal()
         super()._execute_command(COMMAND.COM_QUERY, state)
+        for _ in range(owed):
+            self._read_ok_packet()
+            self._next_seq_id = 1
         self._read_query_result()
 
     def _next_renewal(self) -> float:
@@ -185,6 +185,52 @@ class Connection(PyMySQLConnection):
         with connecting_for(Purpose(deadline=deadline)):
             return Connection(self.settings, self.password, deadline.remaining(), self._address)
 
+    # Handing the session on ---------------------------------------------------------------------
+
+    @property
+    def _is_clean(self) -> bool:
+        """Whether all was answered, nothing failed, and nothing is left to commit or roll back."""
+        is_owed = self._sent_at is not None or self._is_owed
+        is_done = self.purpose.read_only or not self.has_work
+        return self.open and is_done and not (is_owed or self._is_in_doubt)
+
+    def close(self) -> None:
+        """Close, or let the lender have the session back if it is clean."""
+        if self.lender is not None and self._is_clean and self.lender.take_back(self):
+            return
+        super().close()
+
+    def hand_on(self, *commands: tuple[int, bytes]) -> Connection:
+        """Send `commands` without waiting for their answers; return who has the session now.
+
+        This connection is closed with that: whoever still holds it reaches nothing through it.
+        """
+        self._start_clock()
+        self._write_bytes(
+            b"".join(struct.pack("<iB", len(data) + 1, code) + data for code, data in commands)
+        )
+        self._result = None
+        heir = copy.copy(self)
+        heir.owner, heir.lender, heir.purpose = None, None, Purpose()  # nothing of the scope
+        self._sock = self._rfile = None  # type: ignore[assignment]
+        self._closed = True
+        return heir
+
+    def resume(self, limit: float, owed: int) -> None:
+        """Begin anew in a session that was handed on with `owed` commands, within `limit` seconds.
+
+        Raises:
+            Exception: the session is not what it was, whatever shows it. Nothing had begun.
+        """
+        self._begin()
+        self._sock.serve(self.purpose, limit)
+        self._set_session(owed)
+        self._take_up()
+
+    def _take_up(self) -> None:
+        self.has_work = False
+        self.owner = self.purpose.owner
+
     # Statements ---------------------------------------------------------------------------------
 
     def _execute_command(self, command: int, sql: str | bytes) -> None:
@@ -196,6 +242,7 @@ class Connection(PyMySQLConnection):
             self._renew_limits()
         self._start_clock()
         self.has_work = True
+        self._is_in_doubt |= self._sent_at is not None or command != COMMAND.COM_QUERY
         self._sent_at = time.monotonic()
         try:
             super()._execute_command(command, sql)
@@ -257,7 +304,8 @@ class Connection(PyMySQLConnection):
         affected: int = self._watched(
             functools.partial(super()._read_query_result, unbuffered=unbuffered)
         )
-        if unbuffered:  # the caller takes the rows in its own time
+        if unbuffered:  # the caller takes the rows in its own time, and unwatched
+            self._is_in_doubt = True
             self._sock.allow_each(self._statement_limit)
         self.purpose.tally.answered(self._result)
         return affected
@@ -266,21 +314,25 @@ class Connection(PyMySQLConnection):
         return self._watched(super()._read_ok_packet)
 
     def _watched(self, read: Callable[[], Any]) -> Any:
-        sent_at, self._sent_at = self._sent_at, None
+        sent_at = self._sent_at
         try:
-            return read()
+            answer = read()
         except BaseException as error:
             self._failed(error, self._sent)
             raise
         finally:
             if sent_at is not None:
                 self.purpose.tally.waited(self._sent, time.monotonic() - sent_at)
+        self._sent_at = None
+        return answer
 
     def _failed(self, error: BaseException, sql: str | bytes) -> None:
+        self._is_in_doubt = True
         if self.owner is not None:
             self.owner.statement_failed(error, sql)
         # Not the driver's own COMMIT and ROLLBACK, which are str: let them come to their end.
-        if isinstance(error, TimedOut) and isinstance(sql, bytes):
+        # Not behind a proxy, whose numbers are not the server's.
+        if isinstance(error, TimedOut) and isinstance(sql, bytes) and not self.settings.proxy:
             kill_abandoned(self, sql.decode(self.encoding, "ignore"))
 
     # Transactions -------------------------------------------------------------------------------
@@ -339,6 +391,12 @@ class Connection(PyMySQLConnection):
         self._force_close()
 
 
+@functools.cache
+def _cursor_class(longest: int) -> type[Cursor]:
+    """Return PyMySQL's cursor with another length of what `executemany` puts together."""
+    return type("Cursor", (Cursor,), {"max_stmt_length": longest})
+
+
 class _StartTLS:
     """Stands where PyMySQL expects its `SSLContext` and encrypts the channel with the real one."""
 
@@ -349,32 +407,3 @@ class _StartTLS:
     def wrap_socket(self, channel: Channel, server_hostname: str) -> Channel:
         channel.wrap_tls(self._context, server_hostname, self._port)
         return channel
-
-
-# Full (1040, 1203, 1226), shutting down (1053), lost on the way in.
-_MAY_PASS = {1040, 1203, 1226, 1053, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
-
-
-def _connect_failed(
-    error: Exception, failure: Exception, stage: str, settings: Settings
-) -> ConnectFailed:
-    """Return the driver's error for `error`, which came of `failure` on the socket, if on that."""
-    number, text, may_pass = CR.CR_CONN_HOST_ERROR, str(failure), False
-    if isinstance(failure, TimedOut):
-        if failure.deadline_passed:
-            stage = "deadline"
-        text = f"no complete answer within {settings.connect_timeout:g} s"
-    elif isinstance(failure, ssl.SSLEOFError | ConnectionError):
-        may_pass = True  # refused, reset or hung up, in the TLS handshake as well
-    elif isinstance(failure, ssl.SSLError):
-        number, stage = CR.CR_SSL_CONNECTION_ERROR, "tls"
-    elif isinstance(failure, socket.gaierror):
-        stage, may_pass = "name", failure.errno == socket.EAI_AGAIN
-    elif isinstance(error, RuntimeError) and "cryptography" in text:
-        number, stage = CR.CR_AUTH_PLUGIN_ERR, "rsa"
-    elif isinstance(error, pymysql.Error) and error.args and isinstance(error.args[0], int):
-        number, text = error.args[0], str(error.args[-1])
-        may_pass = number in _MAY_PASS
-    failed = ConnectFailed(number, text, stage, settings, may_pass=may_pass)
-    failed.is_timeout = isinstance(failure, TimedOut)
-    return failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import sqlalchemy
@@ -14,12 +15,15 @@ from dal.engine.connecting import connect
 from dal.engine.settings import Settings, settings_of
 from dal.engine.tls import context_for
 from dal.engine.translate import name_the_error
+from dal.engine.warm import Keeper
 
 registry.register("mysql.dal", "dal.engine.dialect", "Dialect")
 
 
 def create_engine(url: str | URL | Settings, **settings: Any) -> Engine:
     """Return a SQLAlchemy engine on NullPool and READ COMMITTED; opens nothing.
+
+    With `pool="warm"` it keeps one session of a scope for the next; `dispose()` closes that.
 
     A connection costs two round trips after TCP, greeting and TLS: the login and one SET. Errors
     that have a name arrive as `dal.errors`, the others as SQLAlchemy's. Statement parameters are
@@ -34,10 +38,11 @@ def create_engine(url: str | URL | Settings, **settings: Any) -> Engine:
     """
     checked = settings_of(url, **settings)
     context_for(checked)  # a wrong tls_ca fails here, and a cold start builds its context in init
+    keeper = Keeper(checked) if checked.pool == "warm" else None
     engine = sqlalchemy.create_engine(
         checked.url(),
         poolclass=NullPool,
-        creator=lambda: connect(checked),
+        creator=keeper.connect if keeper else lambda: connect(checked),
         pool_reset_on_return=None,  # NullPool closes instead: nothing is left to roll back
         hide_parameters=True,
     )
@@ -46,4 +51,7 @@ def create_engine(url: str | URL | Settings, **settings: Any) -> Engine:
         from dal.engine.slow import tell_of_slow_statements  # noqa: PLC0415  # for those who ask
 
         tell_of_slow_statements(engine, checked.slow_statement)
+    if keeper:
+        event.listen(engine, "engine_disposed", lambda _: keeper.close())
+        weakref.finalize(engine, keeper.close)  # with the engine, or with the process
     return engine

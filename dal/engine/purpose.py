@@ -6,10 +6,13 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dal.engine.deadline import NEVER, Deadline
 from dal.engine.tally import Tally
+
+if TYPE_CHECKING:
+    from dal.engine.connection import Connection
 
 
 class Owner(Protocol):
@@ -24,6 +27,13 @@ class Owner(Protocol):
 
     def statement_failed(self, error: BaseException, sql: str | bytes) -> None:
         """Take note of a statement that was sent and failed."""
+
+
+class Lender(Protocol):
+    """Whoever lent a scope its connection."""
+
+    def take_back(self, connection: Connection) -> bool:
+        """Take the session over; False where it is not wanted, and is to be closed."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,19 @@ def session_state(settings: Settings, purpose: Purpose, *, is_mariadb: bool) -> 
     if purpose.read_only:
         state[f"{old}_read_only"] = "1"
     state |= limits(settings, purpose, is_mariadb=is_mariadb)
+    if settings.pool == "warm":
+        state["@dal_role"] = "CURRENT_ROLE()"  # as the login left it
     return f"SET NAMES utf8mb4, {_assignments(state)}"
+
+
+def is_as_after_login() -> str:
+    """Return a statement that fails where a reset would leave another session than a login does.
+
+    COM_RESET_CONNECTION neither gives back the roles of the login nor runs `init_connect` again,
+    and says so nowhere: both were tried on MySQL 9.7.
+    """
+    is_same = "CURRENT_ROLE() <=> @dal_role AND @@init_connect = ''"
+    return f"SET sql_mode=IF({is_same}, @@sql_mode, 'not as after a login')"
 
 
 def limits_again(settings: Settings, purpose: Purpose, *, is_mariadb: bool) -> str:
@@ -52,7 +64,12 @@ def limits_again(settings: Settings, purpose: Purpose, *, is_mariadb: bool) -> s
 
 
 def limits(settings: Settings, purpose: Purpose, *, is_mariadb: bool) -> dict[str, str]:
-    """Return the server's own limits, for the time that is left."""
+    """Return the server's own limits, for the time that is left.
+
+    None behind RDS Proxy: those on locks and SELECTs pin, and what is idle is the proxy's to end.
+    """
+    if settings.proxy:
+        return {}
     left = purpose.deadline.remaining()
     patience = str(_seconds(min(settings.lock_wait_timeout, left)))
     found = {"lock_wait_timeout": patience, "innodb_lock_wait_timeout": patience}

@@ -18,6 +18,7 @@ from dal.errors import ConfigurationError
 
 TLSMode = Literal["verify", "unverified", "disabled"]
 Report = Literal["off", "log", "emf"]
+Pool = Literal["none", "warm"]
 Password = str | bytes | Callable[[], str | bytes]
 
 _DRIVERS = {"mysql", "mysql+pymysql", "mysql+dal"}
@@ -30,11 +31,18 @@ _NUMBERS: dict[str, type[int] | type[float]] = {
     "idle_timeout": int,
     "max_statement_bytes": int,
     "slow_statement": float,
+    "max_idle_seconds": int,
+    "max_age_seconds": int,
 }
 _MAY_BE_NONE = {"statement_timeout", "idle_timeout", "slow_statement"}
 _LOWEST = {int: 1, float: 0.001}
 _HIGHEST = {"port": 65535}
+_SWITCH = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
 _URL_SHAPE = "mysql://USER:PASSWORD@HOST:3306/DATABASE, with special characters percent-encoded"
+
+
+#: RDS Proxy pins a connection whose statement has more than 16 KB, its guide says.
+UNPINNED_BYTES = 16_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +74,12 @@ class Settings:
             it to stdout in CloudWatch's embedded metric format; "off", the default, nothing.
         slow_statement: Seconds from which on a statement is reported to the logger `dal.slow`,
             without its parameters; None: none is.
+        pool: "none" makes a new connection for each scope; "warm" keeps one session per process
+            and lends it to one scope at a time.
+        max_idle_seconds: Whole seconds that a kept session may wait for its next scope.
+        max_age_seconds: Whole seconds after its login until a session is not kept any more.
+        proxy: Whether this is an RDS Proxy: nothing is sent that would pin its connection, hence
+            none of the server's own limits.
     """
 
     host: str
@@ -82,6 +96,10 @@ class Settings:
     max_statement_bytes: int = 1_000_000
     report: Report = "off"
     slow_statement: float | None = None
+    pool: Pool = "none"
+    max_idle_seconds: int = 60
+    max_age_seconds: int = 600
+    proxy: bool = False
 
     def __post_init__(self) -> None:
         for name in ("host", "user", "database"):
@@ -96,6 +114,7 @@ class Settings:
             raise _wrong(
                 "report", f"is {self.report!r}; write one of {', '.join(get_args(Report))}"
             )
+        self._check_pool()
         if not isinstance(self.password, str | bytes) and not callable(self.password):
             raise _wrong("password", "is neither text nor bytes nor a callable")
 
@@ -109,6 +128,17 @@ class Settings:
                 raise _wrong("tls_ca", f"has no meaning while tls is {self.tls!r}")
             if not Path(self.tls_ca).is_file():
                 raise _wrong("tls_ca", f"names {str(self.tls_ca)!r}, which is not a file")
+
+    def _check_pool(self) -> None:
+        object.__setattr__(self, "proxy", _switch("proxy", self.proxy))
+        if self.pool not in get_args(Pool):
+            raise _wrong("pool", f"is {self.pool!r}; write one of {', '.join(get_args(Pool))}")
+        if self.proxy and self.pool == "warm":
+            # Nobody says what COM_RESET_CONNECTION does there.
+            raise _wrong("pool", "is 'warm' in front of a proxy, which is a pool itself; use one")
+        if self.proxy:
+            fitting = min(self.max_statement_bytes, UNPINNED_BYTES)
+            object.__setattr__(self, "max_statement_bytes", fitting)
 
     @classmethod
     def from_url(cls, url: str | URL, **settings: Any) -> Self:
@@ -136,7 +166,8 @@ class Settings:
                 name = variable.removeprefix("DAL_").lower()
                 if name in _FROM_URL or name not in _names(cls):
                     raise ConfigurationError(f"{variable} is no setting of dal{_near(name, cls)}")
-                found[name] = None if value.strip().lower() == "none" else value
+                is_none = name in _MAY_BE_NONE and value.strip().lower() == "none"
+                found[name] = None if is_none else value
         parts = {
             name: environ[variable]
             for name, variable in zip(_FROM_URL, _ADDRESS_VARIABLES, strict=True)
@@ -174,7 +205,7 @@ class Settings:
         ALTER that waits behind one forgotten transaction makes everybody else wait behind it.
         """
         return dataclasses.replace(
-            self, statement_timeout=None, idle_timeout=None, lock_wait_timeout=10
+            self, statement_timeout=None, idle_timeout=None, lock_wait_timeout=10, pool="none"
         )
 
     def current_password(self) -> bytes:
@@ -290,6 +321,13 @@ def _number(name: str, value: object, kind: type[int] | type[float]) -> float:
         noun = "a whole number" if kind is int else "a number"
         raise _wrong(name, f"is not {noun} from {low:g} to {high}") from None
     return number
+
+
+def _switch(name: str, value: object) -> bool:
+    found = _SWITCH.get(value.strip().lower()) if isinstance(value, str) else value
+    if not isinstance(found, bool):
+        raise _wrong(name, "is neither true nor false")
+    return found
 
 
 def is_loopback(host: str) -> bool:

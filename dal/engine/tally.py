@@ -10,7 +10,8 @@ class Tally:
 
     Attributes:
         connections: Sessions that were made; tries that failed are among `retries`, if repeated.
-        connect_seconds: Making them: every try, the waits in between, asking for the password.
+        connect_seconds: Making them: every try, the waits in between, asking for the password; or
+            taking up one that was kept.
         round_trips: Commands that were sent and answered, logins and the SET included; not TCP,
             greeting and TLS.
         statements: What was sent but COMMIT, ROLLBACK and the settings of the session.

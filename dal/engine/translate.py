@@ -14,7 +14,8 @@ from sqlalchemy.engine import ExceptionContext
 
 from dal import errors
 from dal.engine.channel import TimedOut
-from dal.engine.connection import CommitUnanswered, ConnectFailed
+from dal.engine.connect_failed import ConnectFailed
+from dal.engine.connection import CommitUnanswered
 from dal.engine.tls import RDS_BUNDLE
 
 _KEY = re.compile(r"for key '(?:(?P<table>[^'.]+)\.)?(?P<constraint>[^']+)'$")

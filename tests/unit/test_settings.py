@@ -302,6 +302,46 @@ class TestNumbers:
         assert all(limit is not None and 0 < limit <= 60 for limit in limits)
 
 
+class TestPoolAndProxy:
+    def test_neither_is_the_default(self):
+        settings = Settings(**ADDRESS)
+        assert (settings.pool, settings.proxy) == ("none", False)
+
+    @pytest.mark.parametrize("pool", ["none", "warm"])
+    def test_the_pool_is_chosen_by_its_name(self, pool):
+        assert Settings.from_env({**ENVIRON, "DAL_POOL": pool}).pool == pool
+
+    @pytest.mark.parametrize("pool", ["", "Warm", "5", None, True])
+    def test_another_pool_is_refused(self, pool):
+        with pytest.raises(ConfigurationError, match="none, warm; its variable is DAL_POOL"):
+            Settings(**ADDRESS, pool=pool)
+
+    @pytest.mark.parametrize(
+        ("text", "proxy"),
+        [("true", True), (" On ", True), ("1", True), ("FALSE", False), ("off", False)],
+    )
+    def test_a_proxy_is_said_in_the_environment(self, text, proxy):
+        assert Settings.from_env({**ENVIRON, "DAL_PROXY": text}).proxy is proxy
+
+    @pytest.mark.parametrize("proxy", ["", "ja", "none", 1, None])
+    def test_another_word_for_it_is_refused(self, proxy):
+        with pytest.raises(ConfigurationError, match="its variable is DAL_PROXY"):
+            Settings(**ADDRESS, proxy=proxy)
+
+    def test_a_pool_before_a_pool_is_refused(self):
+        with pytest.raises(ConfigurationError, match="DAL_POOL"):
+            Settings(**ADDRESS, pool="warm", proxy=True)
+
+    def test_behind_a_proxy_statements_of_many_rows_do_not_pin(self):
+        assert Settings(**ADDRESS, proxy=True).max_statement_bytes == 16_000
+        small = Settings(**ADDRESS, proxy=True, max_statement_bytes=2_000)
+        assert small.max_statement_bytes == 2_000
+
+    def test_migrations_keep_no_session_and_know_the_proxy(self):
+        assert Settings(**ADDRESS, pool="warm").for_migrations().pool == "none"
+        assert Settings(**ADDRESS, proxy=True).for_migrations().proxy
+
+
 class TestTLS:
     @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
     def test_on_loopback_is_not_verified_by_default(self, host):
