@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import ipaddress
 import os
 from collections.abc import Callable, Mapping
@@ -291,6 +290,8 @@ def _names(cls: type[Settings]) -> set[str]:
 
 
 def _near(name: str, cls: type[Settings]) -> str:
+    import difflib  # noqa: PLC0415  # only to say what is wrong
+
     near = difflib.get_close_matches(name, sorted(_names(cls)), n=1)
     if near:
         return f"; did you mean {_variable(near[0])}?"

@@ -6,7 +6,6 @@ import datetime as dt
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 
 from dal.model.refusal import RefusedValue
@@ -23,8 +22,14 @@ class UTCDateTime(sa.TypeDecorator[dt.datetime]):
         InvalidArgument: the datetime is naive, or beyond the years 1 to 9999 in UTC.
     """
 
-    impl = mysql.DATETIME(fsp=6)
+    impl = sa.DATETIME
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """Return MySQL's `DATETIME(6)`."""
+        from sqlalchemy.dialects import mysql  # noqa: PLC0415  # `import dal` does without
+
+        return dialect.type_descriptor(mysql.DATETIME(fsp=6))
 
     def process_bind_param(self, value: dt.datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002
         """Return the same point in time as a naive datetime in UTC."""

@@ -14,8 +14,7 @@ import itertools
 import re
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pymysql
 import sqlalchemy as sa
@@ -35,8 +34,7 @@ _PLACE = re.compile(r"%%|%(?:\((?P<name>[^)]*)\))?s")
 _listened_to: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """What one statement did."""
 
     rows: int
@@ -45,13 +43,13 @@ class Batch:
     """`LAST_INSERT_ID()` of the statement: the key that the server made for its first row."""
 
 
-@dataclass
 class Batches:
     """What all statements of one call did."""
 
-    sent: list[Batch] = field(default_factory=list)
-    parameters: Sequence[Mapping[str, Any]] = ()
-    """The rows by column key, with the values of Python-side defaults."""
+    def __init__(self) -> None:
+        self.sent: list[Batch] = []
+        #: The rows by column key, with the values of Python-side defaults.
+        self.parameters: Sequence[Mapping[str, Any]] = ()
 
     @property
     def affected(self) -> int:
@@ -140,8 +138,7 @@ def _texts(
     yield start + b",".join(parts) + end, len(parts), True
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     text: str
     places: tuple[str | int, ...]
     """What stands at each `%s`: a row's key, or its index where the driver takes tuples."""

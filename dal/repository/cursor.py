@@ -17,9 +17,8 @@ import json
 import math
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from dal.errors import InvalidArgument, InvalidCursor
 from dal.repository.keyset import Keyset
@@ -29,8 +28,7 @@ _DIGEST = 4
 _HEAD = len(_VERSION) + 2 * _DIGEST
 
 
-@dataclass(frozen=True)
-class Cursor:
+class Cursor(NamedTuple):
     """A position in an order, with the row at it or without."""
 
     position: Sequence[Any]

@@ -7,13 +7,13 @@ the optimizer finds it by itself.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
-from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import InstrumentedAttribute, Mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.sql import operators
@@ -21,8 +21,6 @@ from sqlalchemy.sql.elements import UnaryExpression
 
 from dal.errors import InvalidArgument
 from dal.repository.conditions import Order, checked_order
-
-_DIALECT = mysql.dialect()
 
 _SORTABLE = (
     sa.BINARY,
@@ -37,11 +35,18 @@ _SORTABLE = (
     sa.VARBINARY,
 )
 # Of TEXT the server sorts by the first max_sort_length bytes only; a SET has no order of its own.
-_UNSORTABLE = (sa.Text, mysql.TINYTEXT, mysql.MEDIUMTEXT, mysql.LONGTEXT, mysql.SET)
+_UNSORTABLE = {"TINYTEXT", "MEDIUMTEXT", "LONGTEXT", "SET"}
 
 
-@dataclass(frozen=True)
-class Term:
+@functools.cache
+def _dialect() -> Dialect:
+    # At the first need, and nowhere else: `import dal` is to cost little more than SQLAlchemy.
+    from sqlalchemy.dialects import mysql  # noqa: PLC0415
+
+    return mysql.dialect()
+
+
+class Term(NamedTuple):
     """One column of an order, and its direction."""
 
     attribute: InstrumentedAttribute[Any]
@@ -52,13 +57,13 @@ class Term:
     @property
     def server_type(self) -> Any:
         """The column's type as the server has it, without what decorates it in Python."""
-        kind = self.column.type.dialect_impl(_DIALECT)
+        kind = self.column.type.dialect_impl(_dialect())
         return kind.impl_instance if isinstance(kind, sa.types.TypeDecorator) else kind
 
     @property
     def value_type(self) -> type[Any] | None:
         """What its values are in Python; None where the column's type decides that by itself."""
-        if isinstance(self.column.type.dialect_impl(_DIALECT), sa.types.TypeDecorator):
+        if isinstance(self.column.type.dialect_impl(_dialect()), sa.types.TypeDecorator):
             return None
         return self.column.type.python_type
 
@@ -70,7 +75,7 @@ class Term:
             return False
         if self.value_type is not None:
             return type(value) is self.value_type
-        convert = self.column.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+        convert = self.column.type.dialect_impl(_dialect()).bind_processor(_dialect())
         try:
             return convert is None or convert(value) is not None
         except Exception:  # noqa: BLE001  # a type of the user's; whatever it raises, it refuses
@@ -197,7 +202,8 @@ def _term(mapper: Mapper[Any], element: Any) -> Term:
     term = Term(attribute, attribute.expression, element.nullable, descending)
     kind = term.server_type
     exact = not isinstance(kind, sa.Numeric) or kind.asdecimal
-    if not isinstance(kind, _SORTABLE) or isinstance(kind, _UNSORTABLE) or not exact:
+    sorted_in_part = isinstance(kind, sa.Text) or kind.__visit_name__ in _UNSORTABLE
+    if not isinstance(kind, _SORTABLE) or sorted_in_part or not exact:
         raise InvalidArgument(
             f"{attribute} has no keyset order: {term.column.type!r} is not compared by the server "
             "as it is sorted, or not exactly"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Mapper
@@ -13,8 +12,7 @@ from dal.errors import InvalidArgument
 from dal.repository.values import columns_of, table_of
 
 
-@dataclass(frozen=True)
-class UniqueKey:
+class UniqueKey(NamedTuple):
     """Columns that together are unique; `is_plain` is false for a key on expressions."""
 
     name: str

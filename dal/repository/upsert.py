@@ -8,7 +8,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
-from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.orm import InstrumentedAttribute, Mapper
 
 from dal.errors import DuplicateKey, InvalidArgument
@@ -90,6 +89,8 @@ class Upsert(Source[Row]):
         _check_key_values(names, given)
         _check_other_keys(mapper, columns, set(checked[0]))
         taken = _taken(mapper, columns, given[0], update)
+        from sqlalchemy.dialects.mysql import insert  # noqa: PLC0415  # `import dal` does without
+
         statement = insert(table_of(mapper))
         statement = statement.on_duplicate_key_update(
             _assignments(mapper, columns, taken, statement)

@@ -7,6 +7,7 @@ cannot be seen from here.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 
@@ -34,8 +35,7 @@ _HARMLESS = frozenset(
 # What nearly all statements begin with; bytes, because text of a megabyte is not decoded for it.
 _BEGINS_HARMLESS = re.compile(rb"(?:SELECT|INSERT|UPDATE|DELETE)(?![\w$\x80-\xff])", re.IGNORECASE)
 
-_COMMITS = re.compile(
-    r"""(?:
+_COMMITS = r"""(?:
       COMMIT | BEGIN | START | STOP | XA
     | PREPARE | EXECUTE
     | ROLLBACK (?! \s+ (?:WORK\s+)? TO \b)
@@ -47,12 +47,16 @@ _COMMITS = re.compile(
     | LOCK | UNLOCK
     | ANALYZE | CACHE | CHECK | FLUSH | OPTIMIZE | REPAIR | CHANGE | PURGE
     | LOAD (?! \s+ (?: DATA | XML ) \b ) | RESET (?! \s+ PERSIST )
-    ) \b""",
-    re.VERBOSE | re.IGNORECASE | re.DOTALL,
-)
+    ) \b"""
 
 _LOCKS = re.compile(r"\b(?:FOR\s+(?:UPDATE|SHARE)|LOCK\s+IN\s+SHARE\s+MODE)\b", re.IGNORECASE)
 _QUOTED = re.compile(r"`[^`]*+`")
+
+
+@functools.cache
+def _commits() -> re.Pattern[str]:
+    # At the first need: most functions have none, and each cold start would pay for it.
+    return re.compile(_COMMITS, re.VERBOSE | re.IGNORECASE | re.DOTALL)
 
 
 def first_word(sql: str | bytes) -> str:
@@ -65,7 +69,7 @@ def ends_transaction(sql: str | bytes) -> bool:
     if isinstance(sql, bytes) and _BEGINS_HARMLESS.match(sql):
         return False
     return any(
-        word not in _HARMLESS and bool(_COMMITS.match(_OPAQUE.sub(" ", rest)))
+        word not in _HARMLESS and bool(_commits().match(_OPAQUE.sub(" ", rest)))
         for word, rest in _readings(_text(sql))
     )
 
