@@ -18,8 +18,8 @@ from dal.engine import Settings
 _DENIED = {1044, 1142, 1143, 1227, 1370}
 
 _PROCESS = (
-    "run it with an account that has the PROCESS privilege: dal doctor --url ...; the functions' "
-    "own account need not have it"
+    "ask with an account that has the PROCESS privilege, by --url; the functions' own need not "
+    "have it"
 )
 
 # Both tables have the server's local time, whatever the session's time zone (MySQL's

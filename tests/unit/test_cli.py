@@ -344,3 +344,21 @@ class TestColours:
 
     def test_are_off_where_the_output_is_no_terminal(self):
         assert "\x1b" not in process("doctor", env={"DATABASE_URL": NOWHERE}).stdout
+
+
+class TestThePage:
+    PAGE = (ROOT / "docs/cli.md").read_text()
+
+    @pytest.mark.parametrize("command", ["doctor", "invoke"])
+    def test_has_every_option_with_its_default(self, command):
+        section = self.PAGE.partition(f"## dal {command}\n")[2].partition("\n## ")[0]
+        rows = {
+            cells[1].split()[0].strip("`"): cells[2].strip(" `")
+            for cells in (line.split("|") for line in section.splitlines())
+            if len(cells) == 5
+        }
+        for parameter in dal.commands[command].params:
+            if parameter.param_type_name == "option":
+                said = rows[parameter.opts[0]]
+                if isinstance(parameter.default, int | float) and not parameter.is_flag:
+                    assert float(said) == parameter.default

@@ -410,3 +410,18 @@ class TestAReport:
         seen = dataclasses.replace(facts(), variables=without)
         assert finding("budget", seen).found == "this server has no variable max_connections"
         assert verdict("redo log", seen) == "OK"
+
+
+class TestThePage:
+    PAGE = (Path(__file__).parents[2] / "docs/doctor.md").read_text()
+
+    def test_has_every_check_in_its_order(self):
+        table = self.PAGE.partition("| Check |")[2].partition("\n\n")[0]
+        names = [line.split("`")[1] for line in table.splitlines() if line.startswith("| `")]
+        assert names == [name for checks in CHECKS.values() for name in checks]
+
+    def test_shows_a_run_with_every_check(self):
+        shown = self.PAGE.partition("$ dal doctor --concurrency 200\n")[2].partition("```")[0]
+        for checks in CHECKS.values():
+            for name in checks:
+                assert f"  {name} " in shown

@@ -24,7 +24,6 @@ def budget(facts: Facts) -> Outcome:
     open_now, most = facts.counter("Threads_connected"), facts.counter("Max_used_connections")
     seen = f"{open_now} open now, {most} at most since {_since(facts)}"
     asked = facts.asked
-    raise_it = facts.set_to("max_connections", "...")
     arithmetic = ""
     if asked.concurrency is not None:
         needed = asked.concurrency * asked.processes + asked.reserve
@@ -36,12 +35,12 @@ def budget(facts: Facts) -> Outcome:
             return fail(
                 f"max_connections = {limit} and {needed} wanted ({asked.concurrency} functions at "
                 f"once x {asked.processes} + {asked.reserve} in reserve); {seen}",
-                f"{_FEWER}, or {raise_it}",
+                f"{_FEWER}, or {facts.set_to('max_connections', str(needed))}",
             )
     if most >= limit * HIGH_WATER:
         return warn(
             f"max_connections = {limit}, and {most} were open at once since {_since(facts)}",
-            f"{_FEWER}, or {raise_it}",
+            f"{_FEWER}, or {facts.set_to('max_connections', '...')}",
         )
     if not arithmetic:
         return ok(f"max_connections = {limit}; {seen}; --concurrency N does the arithmetic")

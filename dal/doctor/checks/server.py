@@ -56,7 +56,7 @@ def version(facts: Facts) -> Outcome:
         )
     if release.ends - NOTICE < facts.today:
         return warn(f"{facts.server}: {end} ends on {release.ends}", "plan the upgrade")
-    return ok(f"{facts.server}, {release.support} until {release.ends:%B %Y}")
+    return ok(f"{facts.server}, with {release.support} until {release.ends:%B %Y}")
 
 
 def writer(facts: Facts) -> Outcome:
