@@ -160,7 +160,7 @@ class Facts:
     @property
     def behind_proxy(self) -> bool:
         """Whether an RDS Proxy is in between: the setting says so, or the address."""
-        return bool(getattr(self.settings, "proxy", False)) or self.has_proxy_endpoint
+        return self.settings.proxy or self.has_proxy_endpoint
 
     @property
     def server(self) -> str:

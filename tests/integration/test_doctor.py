@@ -14,6 +14,7 @@ import trustme
 
 from dal import Database
 from dal.doctor import Verdict, examine
+from dal.doctor.pins import pins_of
 from dal.engine import Settings
 from dal.testing.proxy import Proxy
 from dal.testing.server import start_server
@@ -159,6 +160,15 @@ def test_a_session_that_may_idle_for_hours_is_found_out(ask, set_global, shop):
     assert ask("idle timeout", patient_ones).verdict == "OK"
 
 
+def test_a_server_on_which_the_pool_keeps_nothing_is_found_out(ask, set_global, shop):
+    warm = dataclasses.replace(shop, pool="warm")
+    set_global("init_connect", "'SET @a = 1'")
+    assert ask("pool", warm).verdict == "WARN"
+    assert ask("pool", shop).verdict == "SKIP"
+    set_global("init_connect", "''")
+    assert ask("pool", warm).verdict == "OK"
+
+
 def test_a_database_of_another_character_set_is_found_out(ask, root):
     root.execute("ALTER DATABASE shop CHARACTER SET latin1")
     found = ask("character set")
@@ -295,7 +305,7 @@ def test_what_a_service_needs_is_not_too_much(ask, account):
 def test_an_account_without_any_privilege_gets_a_useful_answer(account):
     report = examine(Database(account("SELECT ON shop.*")), concurrency=100)
     skipped = {one.check: one.advice for one in report.findings if one.verdict is Verdict.SKIP}
-    assert set(skipped) - {"certificate"} == {"proxy", "long transactions"}
+    assert set(skipped) - {"certificate"} == {"proxy", "pool", "long transactions"}
     assert "PROCESS" in skipped["long transactions"]
     assert report.account.startswith("app_")
 
@@ -407,6 +417,23 @@ def test_a_deadline_ends_the_waiting(shop):
         report = examine(Database(through), deadline=0.5)
         assert time.monotonic() - started < 5
     assert "deadline" in report.findings[0].found
+
+
+# What is sent ------------------------------------------------------------------------------------
+
+
+def test_an_examination_pins_nothing_behind_a_proxy(ask, shop):
+    ask("TLS")  # and with it the account's login is in the server's cache
+    with Proxy(shop.host, shop.port) as proxy:
+        through = dataclasses.replace(
+            shop, host=proxy.host, port=proxy.port, tls="disabled", proxy=True
+        )
+        report = examine(Database(through))
+        (trace,) = proxy.connections
+    assert report.connected
+    assert report.server.endswith("behind RDS Proxy")
+    assert len(trace.statements) > 5
+    assert pins_of(trace.statements) == []
 
 
 # Beside a unit of work ---------------------------------------------------------------------------

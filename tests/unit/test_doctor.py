@@ -198,6 +198,14 @@ class TestRDSProxy:
 
     def test_wants_the_setting_for_it(self):
         assert finding("proxy", facts(host=PROXY)).advice == "set DAL_PROXY=true"
+        told = dataclasses.replace(SETTINGS, proxy=True)
+        assert verdict("proxy", facts(settings=told, host=PROXY)) == "OK"
+        assert verdict("proxy", facts(settings=told)) == "OK"  # a name of one's own for it
+
+    def test_ends_what_is_idle_by_itself(self):
+        idle = {"wait_timeout": "28800"}
+        assert verdict("idle timeout", facts(host=PROXY, session=idle)) == "SKIP"
+        assert verdict("idle timeout", facts(session=idle)) == "WARN"
 
     def test_takes_the_arithmetic_of_connections_upon_itself(self):
         asked = Asked(concurrency=10_000)

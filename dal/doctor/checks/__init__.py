@@ -36,6 +36,7 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         "budget": connections.budget,
         "account limit": connections.account_limit,
         "refused": connections.refused,
+        "pool": connections.pool,
     },
     "Security": {
         "TLS": security.tls,

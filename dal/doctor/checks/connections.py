@@ -74,6 +74,18 @@ def refused(facts: Facts) -> Outcome:
     return ok(f"no login refused since {_since(facts)} for want of connections")
 
 
+def pool(facts: Facts) -> Outcome:
+    """`init_connect`: what it sets up is gone after a reset, so that the pool keeps nothing."""
+    if facts.settings.pool != "warm":
+        return skip("no session is kept: DAL_POOL is not warm")
+    if facts.variable("init_connect"):
+        return warn(
+            "DAL_POOL=warm keeps no session here: a reset does not run init_connect again",
+            facts.set_to("init_connect", "''") + ", or leave DAL_POOL unset",
+        )
+    return ok("each process keeps one session: a connection for every function that is warm")
+
+
 def _since(facts: Facts) -> str:
     seconds = facts.counter("Uptime")
     if seconds < 7200:

@@ -78,7 +78,7 @@ def proxy(facts: Facts) -> Outcome:
     """Whether `dal` knows that there is an RDS Proxy in between."""
     if not facts.behind_proxy:
         return skip("no RDS Proxy in between")
-    if not getattr(facts.settings, "proxy", False):
+    if not facts.settings.proxy:
         return warn(
             "the address is that of an RDS Proxy and DAL_PROXY is not set: each scope pins its "
             "connection",

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dal.doctor.facts import Facts
-from dal.doctor.report import Outcome, fail, ok, warn
+from dal.doctor.report import Outcome, fail, ok, skip, warn
 
 _NOT_SET = "something between dal and the server changes the session; connect without it"
 _UTC = {"UTC", "+00:00", "-00:00", "ETC/UTC", "UCT", "UNIVERSAL", "ZULU", "GMT", "ETC/GMT"}
@@ -112,6 +112,8 @@ def lock_timeout(facts: Facts) -> Outcome:
 
 def idle_timeout(facts: Facts) -> Outcome:
     """`wait_timeout`: how long the locks of a function that died live on."""
+    if facts.behind_proxy:
+        return skip("behind RDS Proxy its idle client timeout says when a dead function's locks go")
     session, default = int(facts.session["wait_timeout"]), int(facts.variable("wait_timeout"))
     if session > PATIENCE:
         return warn(
