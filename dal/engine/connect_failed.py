@@ -51,6 +51,8 @@ def connect_failed(
     elif isinstance(error, pymysql.Error) and error.args and isinstance(error.args[0], int):
         number, text = error.args[0], str(error.args[-1])
         may_pass = number in _MAY_PASS
+    elif stage == "greeting":
+        stage = "protocol"
     failed = ConnectFailed(number, text, stage, settings, may_pass=may_pass)
     failed.is_timeout = isinstance(failure, TimedOut)
     return failed

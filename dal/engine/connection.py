@@ -24,6 +24,7 @@ from pymysql.cursors import Cursor
 
 from dal.engine.channel import Channel, TimedOut
 from dal.engine.connect_failed import connect_failed
+from dal.engine.cursors import whole
 from dal.engine.deadline import Deadline
 from dal.engine.killing import kill_abandoned
 from dal.engine.purpose import Lender, Owner, Purpose, connecting_for, current_purpose
@@ -45,11 +46,15 @@ class CommitUnanswered(pymysql.OperationalError):
 _NO_ANSWER = {1053, 1317, 3168, 3169, 4031}
 
 
+def is_servers(number: object) -> bool:
+    """Return whether this is an error number of the server's; 2000 to 2999 are the client's."""
+    return isinstance(number, int) and (1000 <= number < 2000 or number >= 3000)
+
+
 def _is_refusal(error: Exception) -> bool:
     """Return whether this is the server saying no to a COMMIT: an error of its own numbers."""
     number = error.args[0] if isinstance(error, pymysql.Error) and error.args else None
-    is_servers = isinstance(number, int) and (1000 <= number < 2000 or number >= 3000)
-    return is_servers and number not in _NO_ANSWER
+    return is_servers(number) and number not in _NO_ANSWER
 
 
 _HASHING_PLUGINS = {
@@ -269,6 +274,11 @@ class Connection(PyMySQLConnection):
         """Whether the server still has something to say to what it was sent."""
         result = self._result
         return result is not None and bool(result.unbuffered_active or result.has_next)
+
+    def cursor(self, cursor: type[Cursor] | None = None) -> Cursor:
+        """Return a cursor of this class, or PyMySQL's usual one."""
+        kind: Any = cursor or self.cursorclass
+        return whole(kind)(self)
 
     def _check_no_stream(self, sql: str | bytes) -> None:
         # PyMySQL would read and drop the rest, with a warning. COMMIT and ROLLBACK are str.

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.engine import reflection
 
+from dal.engine.cursors import executemany
 from dal.engine.session_state import SQL_MODE
 
 
@@ -60,6 +61,14 @@ class Dialect(MySQLDialect_pymysql):
                 self._initialize_mysql(connection)
             self._case_rule_is_known = True
         return super().get_foreign_keys(connection, table_name, schema, **kw)
+
+    def do_executemany(
+        self, cursor: Any, statement: str, parameters: Any, context: Any = None
+    ) -> None:
+        """Run a statement with many parameters; `name_the_error` hears of one that fails."""
+        rowcount = executemany(cursor, statement, parameters)
+        if context is not None:
+            context._rowcount = rowcount  # noqa: SLF001  # as SQLAlchemy's own
 
     def do_rollback_to_savepoint(self, connection: Any, name: str) -> None:
         """Roll back to a savepoint, unless the whole transaction goes anyway.

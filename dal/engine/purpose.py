@@ -28,6 +28,9 @@ class Owner(Protocol):
     def statement_failed(self, error: BaseException, sql: str | bytes) -> None:
         """Take note of a statement that was sent and failed."""
 
+    def half_done(self, error: BaseException) -> None:
+        """Take note of several statements of which one failed: those before it stand."""
+
 
 class Lender(Protocol):
     """Whoever lent a scope its connection."""

@@ -272,6 +272,13 @@ class Scope:
             if self._error is not error:
                 self._error.__cause__ = error
 
+    def half_done(self, error: BaseException) -> None:
+        """Become rollback-only, or the savepoint: there is no going on with half of the work."""
+        named = named_error(error)
+        if named is not None:
+            named.__cause__ = error
+        self.fail(named or error)
+
     def raised_as(self, original: BaseException, shown: BaseException) -> None:
         """Learn what user code got to see in place of the driver's error."""
         if self._failed is original:
@@ -317,12 +324,20 @@ class Scope:
             self.close()
 
     def run_callbacks(self) -> None:
-        """Run what `after_commit` registered; one that raises is logged and the rest run."""
+        """Run all that `after_commit` registered; one that raises is logged.
+
+        An exit (any BaseException) leaves as it is, once the rest have run.
+        """
+        leaving: BaseException | None = None
         for callback in self._callbacks:
             try:
                 callback()
             except Exception:
                 log.exception("an after_commit callback failed; what was committed stands")
+            except BaseException as error:  # noqa: BLE001  # raised below
+                leaving = leaving or error
+        if leaving is not None:
+            raise leaving
 
     def _commit(self) -> None:
         if self._connection is None:

@@ -2,9 +2,11 @@
 
 import logging
 
+import pymysql
 import pytest
 import sqlalchemy as sa
 from accounts import Account, Accounts, Entry
+from pymysql.cursors import DictCursor
 
 from dal import (
     ConnectError,
@@ -529,6 +531,20 @@ class TestManyRowsInOneCall:
                 session.execute(update, rows)
             with pytest.raises(DuplicateKey):
                 session.execute(insert("dan"))
+        assert owners(admin) == ["ada", "bob", "cy"]
+
+    @pytest.mark.parametrize("kind", [None, DictCursor], ids=["usual", "DictCursor"])
+    def test_so_does_one_of_the_drivers_own_cursor(self, db, admin, kind):
+        with db.scope() as session:
+            session.add_all([Account(owner="ada"), Account(owner="bob"), Account(owner="cy")])
+        with pytest.raises(DuplicateKey), db.scope() as session:
+            cursor = session.connection().connection.dbapi_connection.cursor(kind)
+            with pytest.raises(pymysql.IntegrityError):
+                cursor.executemany(
+                    "UPDATE account SET owner = %s WHERE owner = %s", [("xa", "ada"), ("cy", "bob")]
+                )
+            with pytest.raises(DuplicateKey):
+                cursor.execute("SELECT 1")
         assert owners(admin) == ["ada", "bob", "cy"]
 
     def test_inside_a_savepoint_it_undoes_the_savepoint(self, db, admin):

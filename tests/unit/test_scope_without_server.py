@@ -501,12 +501,16 @@ class TestAfterCommit:
             db.after_commit(lambda: db.after_commit(print))
         assert "NoActiveScope" in caplog.text
 
-    def test_lets_an_exit_pass(self, db):
+    def test_lets_an_exit_pass_once_the_rest_have_run(self, db):
+        ran = []
+
         def leave():
             raise SystemExit(3)
 
         with pytest.raises(SystemExit), db.scope():
             db.after_commit(leave)
+            db.after_commit(lambda: ran.append(1))
+        assert ran == [1]
 
     @pytest.mark.parametrize(
         "end",
