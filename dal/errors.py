@@ -22,7 +22,7 @@ Error:
          ├─ ConnectionLost         the transaction went with the connection
          ├─ CommitOutcomeUnknown   COMMIT was sent, its answer never came
          ├─ Deadlock, LockTableFull, LockWaitTimeout, LockNotAvailable
-         ├─ StatementTimeout
+         ├─ StatementTimeout, StatementInterrupted
          ├─ ConstraintViolation
          │   └─ DuplicateKey, ForeignKeyViolation, CheckViolation, NotNullViolation
          └─ DataTooLong, OutOfRange
@@ -37,7 +37,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
-    "DISCONNECTS",
+    "DEMOTED",
     "NAMED",
     "STATEMENT_ONLY",
     "AccessDenied",
@@ -68,6 +68,7 @@ __all__ = [
     "RollbackOnly",
     "ScopeEnded",
     "StaleVersion",
+    "StatementInterrupted",
     "StatementTimeout",
     "TLSError",
     "TooManyConnections",
@@ -200,7 +201,10 @@ class ConnectError(DatabaseError):
 
 
 class AccessDenied(ConnectError):
-    """The server refused the user or the password (1045, 1044, 1130, 1251, 1698)."""
+    """The server refused the user, the password or the host (1045, 1044, 1130, 1251, 1698).
+
+    So it does by 1129 (too many errors of this host), 1862 (password expired), 3118 (locked).
+    """
 
     transient = False
 
@@ -271,6 +275,13 @@ class StatementTimeout(DatabaseError):
     transaction_lost = True
 
 
+class StatementInterrupted(DatabaseError):
+    """Somebody ended the statement by KILL QUERY (1317).
+
+    InnoDB undid only the statement; the scope is rolled back. Not transient: it was meant to end.
+    """
+
+
 class ConstraintViolation(DatabaseError):
     """A row that a constraint of the table refuses. Only the statement is undone."""
 
@@ -324,9 +335,10 @@ NAMED: dict[int, type[Error]] = {
     1206: LockTableFull,
     3024: StatementTimeout,
     1969: StatementTimeout,  # MariaDB's max_statement_time
+    1317: StatementInterrupted,
     1047: ConnectionLost,
     1053: ConnectionLost,
-    1290: ConnectionLost,  # --read-only: a demoted writer; the connection leads to the wrong node
+    1290: ConnectionLost,  # see DEMOTED
     1836: ConnectionLost,
     1927: ConnectionLost,
     2006: ConnectionLost,
@@ -349,14 +361,17 @@ NAMED_WHILE_CONNECTING: dict[int, type[ConnectError]] = {
     1130: AccessDenied,
     1251: AccessDenied,
     1698: AccessDenied,
+    1129: AccessDenied,
+    1862: AccessDenied,
+    3118: AccessDenied,
     1049: UnknownDatabase,
     2026: TLSError,
     3159: TLSError,
 }
 
-#: Numbers after which the connection is of no use (SQLAlchemy 2.1 misses 1290, 1836, 1053, 1047,
-#: 3168 and 3169).
-DISCONNECTS = frozenset(number for number, cls in NAMED.items() if cls is ConnectionLost)
+#: What a demoted writer says (--read-only). The connection leads to the wrong node, and so does the
+#: name for a while: a failover of RDS or Aurora moves it, with a time to live of five seconds.
+DEMOTED = frozenset({1290, 1836})
 
 #: Errors that undo their own statement and nothing else: the scope goes on after them. Everything
 #: that is not listed here makes it rollback-only. The second row has no class of its own: type

@@ -22,9 +22,9 @@ class Backoff:
         self._ceiling = base
         self._cap = cap
 
-    def wait(self, *deadlines: Deadline) -> bool:
+    def wait(self, *deadlines: Deadline, at_least: float = 0.0) -> bool:
         """Wait, and return whether there is still time; False at once if there is not enough."""
-        seconds = _random.uniform(0, self._ceiling)
+        seconds = at_least + _random.uniform(0, self._ceiling)
         self._ceiling = min(self._cap, self._ceiling * 2)
         if any(deadline.remaining() <= seconds for deadline in deadlines):
             return False

@@ -15,7 +15,7 @@ from sqlalchemy.engine import ExceptionContext
 from dal import errors
 from dal.engine.channel import TimedOut
 from dal.engine.connect_failed import ConnectFailed
-from dal.engine.connection import CommitUnanswered
+from dal.engine.connection import CommitUnanswered, is_servers
 from dal.engine.tls import RDS_BUNDLE
 
 _KEY = re.compile(r"for key '(?:(?P<table>[^'.]+)\.)?(?P<constraint>[^']+)'$")
@@ -45,6 +45,7 @@ _ADVICE: dict[type[errors.Error], str] = {
     errors.LockWaitTimeout: "another transaction holds the lock; run the whole unit of work again",
     errors.LockNotAvailable: "another transaction holds the row",
     errors.ReadOnlyScope: "open the scope, or the handler, without read_only",
+    errors.StatementInterrupted: "somebody ended it by KILL QUERY",
     errors.StatementTimeout: "make the statement faster or raise statement_timeout",
     errors.ConnectionLost: "what was not committed is lost; run the whole unit of work again",
 }
@@ -53,12 +54,16 @@ _STAGES = {
     "name": "its name cannot be resolved; check DB_HOST and the function's DNS",
     "connect": "check that the server runs there and that the network (security group) lets "
     "this function in",
-    "greeting": "it took the connection and then was silent: overloaded, failing over, or not "
+    "greeting": "it took the connection and gave no greeting: overloaded, failing over, or not "
     "MySQL",
+    "protocol": "what answers there is not MySQL; check DB_HOST and DB_PORT",
     "login": "it went silent or away while logging in",
     "session": "it went silent or away after the login",
     "rsa": "without TLS the first login of a user wants RSA, which dal does not do; enable TLS",
 }
+
+# A host that is blocked, a password that has expired, an account that is locked.
+_FOR_THE_ADMINISTRATOR = {1129, 1862, 3118}
 
 _CERTIFICATE = {
     "certificate has expired": "renew it on the server",
@@ -151,7 +156,9 @@ def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Er
             f"the deadline passed while connecting to MySQL at {settings.host}:{settings.port}"
         )
     kind = errors.NAMED_WHILE_CONNECTING.get(number, errors.ConnectError)
-    if kind is errors.AccessDenied:
+    if number in _FOR_THE_ADMINISTRATOR:
+        advice = "only an administrator of the server can mend that"
+    elif kind is errors.AccessDenied:
         advice = "check DB_USER and DB_PASSWORD (or DATABASE_URL), and the user's grants"
     elif kind is errors.UnknownDatabase:
         advice = "check DB_NAME (or DATABASE_URL)"
@@ -160,6 +167,8 @@ def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Er
     elif kind is errors.TLSError:
         known = (advice for sign, advice in _CERTIFICATE.items() if sign in text)
         advice = next(known, "dal wants TLS; DAL_TLS says which kind")
+    elif is_servers(number):
+        advice = f"that is MySQL error {number}"
     else:
         advice = _STAGES[original.stage]
     if isinstance(original.__cause__, ssl.SSLCertVerificationError):

@@ -8,9 +8,12 @@ from typing import TypeVar
 from dal.engine.backoff import Backoff
 from dal.engine.deadline import Deadline
 from dal.engine.tally import Tally
-from dal.errors import Error, InvalidArgument
+from dal.errors import DEMOTED, Error, InvalidArgument
 
 Result = TypeVar("Result")
+
+#: Seconds that an attempt waits at least for the server's name to lead to the new writer.
+FAILOVER = 1.0
 
 
 def run_again(
@@ -18,8 +21,9 @@ def run_again(
 ) -> Result:
     """Return what `unit` returns, running it again after a transient error.
 
-    Each attempt must open a scope of its own. In between it waits with full jitter; no attempt
-    begins after the deadline. `tally` hears of each that is run again.
+    Each attempt must open a scope of its own. In between it waits with full jitter, and a second
+    more where the server has become read-only; no attempt begins after the deadline. `tally` hears
+    of each that is run again.
 
     Raises:
         what the last attempt raised; an `Error` has those of the attempts before in `attempts`.
@@ -33,7 +37,8 @@ def run_again(
             if isinstance(error, Error):
                 error.attempts = tuple(failed)
                 again = error.transient and len(failed) + 1 < attempts
-                if again and backoff.wait(deadline):
+                pause = FAILOVER if error.errno in DEMOTED else 0.0
+                if again and backoff.wait(deadline, at_least=pause):
                     failed.append(error)
                     tally.retry(error)
                     continue

@@ -167,9 +167,8 @@ class TestTheTree:
 
 
 class TestTheTable:
-    def test_of_disconnects_is_that_of_lost_connections(self):
-        assert {1053, 1290, 1836, 2006, 2013, 4031} <= errors.DISCONNECTS
-        assert all(errors.NAMED[number] is errors.ConnectionLost for number in errors.DISCONNECTS)
+    def test_takes_a_demoted_writer_for_a_lost_connection(self):
+        assert {errors.NAMED[number] for number in errors.DEMOTED} == {errors.ConnectionLost}
 
     def test_lets_a_scope_go_on_after_errors_that_undo_their_statement(self):
         undone = {
@@ -191,5 +190,5 @@ class TestTheTable:
     def test_is_told_by_the_docstring_of_its_class_or_is_a_disconnect(self, number):
         cls = errors.NAMED.get(number) or errors.NAMED_WHILE_CONNECTING[number]
         told = str(number) in cls.__doc__
-        exempt = number in errors.DISCONNECTS or number in {1792, 1969}
+        exempt = cls is errors.ConnectionLost or number in {1792, 1969}
         assert told or exempt
