@@ -6,7 +6,7 @@ import socket
 import ssl
 
 import pymysql
-from pymysql.constants import CR
+from pymysql.constants import CR, ER
 
 from dal.engine.channel import TimedOut
 from dal.engine.settings import Settings
@@ -23,12 +23,16 @@ class ConnectFailed(pymysql.OperationalError):
         self.settings = settings
         #: Whether it only ran out of time.
         self.is_timeout = False
+        #: Whether the server, or the account, has no connection left at this moment.
+        self.is_full = may_pass and errno in _FULL
         #: Whether the same try may succeed a moment later.
         self.may_pass = may_pass
 
 
-# Full (1040, 1203, 1226), shutting down (1053), lost on the way in.
-_MAY_PASS = {1040, 1203, 1226, 1053, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
+_FULL = {1040, 1203, 1226}
+
+# Full, shutting down (1053), lost on the way in.
+_MAY_PASS = _FULL | {1053, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
 
 
 def connect_failed(
@@ -51,6 +55,8 @@ def connect_failed(
     elif isinstance(error, pymysql.Error) and error.args and isinstance(error.args[0], int):
         number, text = error.args[0], str(error.args[-1])
         may_pass = number in _MAY_PASS
+        if number == ER.USER_LIMIT_REACHED and "'max_user_connections'" not in text:
+            may_pass = False  # what the account may do in an hour: waiting seconds does not help
     elif stage == "greeting":
         stage = "protocol"
     failed = ConnectFailed(number, text, stage, settings, may_pass=may_pass)

@@ -58,7 +58,8 @@ class Settings:
             host but loopback; "unverified" encrypts without checking, the default on loopback,
             whose certificates MySQL makes itself; "disabled" sends everything in the clear.
         tls_ca: File of the certificates to trust, PEM; default: those of the operating system.
-        connect_timeout: Seconds for TCP, greeting, TLS and login together.
+        connect_timeout: Seconds for TCP, greeting, TLS and login together, all tries included; a
+            server that is full is waited for until the deadline, where there is one.
         statement_timeout: Seconds for one statement, its whole result included; None: no limit.
             The server ends a SELECT by itself then; the client gives up a second later.
         lock_wait_timeout: Whole seconds to wait for a row lock or a table's metadata lock; InnoDB

@@ -177,6 +177,6 @@ def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Er
         f"cannot connect to MySQL at {settings.host}:{settings.port}: {text}; {advice}",
         errno=number,
     )
-    if original.stage in {"name", "rsa"} and not original.may_pass:
+    if (original.stage in {"name", "rsa"} or number == 1226) and not original.may_pass:
         error.transient = False
     return error

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import trustme
 
 from dal import AccessDenied, ConnectError, Database, TLSError, TooManyConnections, UnknownDatabase
+from dal.engine import Settings, create_engine
 from dal.testing.proxy import Proxy
 from dal.testing.server import start_server
 
@@ -127,6 +128,57 @@ def test_a_full_server(environment, server, database, admin):
     finally:
         with admin.cursor() as cursor:
             cursor.execute("DROP USER 'few'@'%'")
+
+
+@pytest.fixture
+def few(environment, database, admin):
+    """Settings of an account that may have one connection, and its one connection."""
+    with admin.cursor() as cursor:
+        cursor.execute("CREATE USER 'few'@'%' IDENTIFIED BY 'few' WITH MAX_USER_CONNECTIONS 1")
+        cursor.execute(f"GRANT ALL ON `{database}`.* TO 'few'@'%'")
+    account = Database.from_env(environment, user="few", password="few", connect_timeout=0.2)
+    engine = create_engine(Settings.from_env(environment, user="few", password="few"))
+    occupant = engine.connect()
+    yield account, occupant
+    occupant.close()
+    with admin.cursor() as cursor:
+        cursor.execute("DROP USER 'few'@'%'")
+
+
+def test_a_full_server_is_waited_for_beyond_the_connect_timeout_while_the_deadline_allows(few):
+    db, occupant = few
+    leaving = threading.Timer(1.0, occupant.close)
+    leaving.start()
+    with db.scope(read_only=True, deadline=30.0) as session:
+        assert session.scalar(sa.text("SELECT 1")) == 1
+    leaving.join()
+
+
+def test_a_server_full_until_the_deadline_is_named_so(few):
+    db, _ = few
+    began = time.monotonic()
+    with pytest.raises(TooManyConnections), db.scope(read_only=True, deadline=2.0) as session:
+        session.scalar(sa.text("SELECT 1"))
+    assert time.monotonic() - began < 2.0 + 0.5
+
+
+def test_what_an_account_may_do_in_an_hour_is_not_waited_for(through, environment, admin):
+    proxy, _ = through
+    with admin.cursor() as cursor:
+        cursor.execute("CREATE USER 'once'@'%' IDENTIFIED BY 'o' WITH MAX_CONNECTIONS_PER_HOUR 1")
+        cursor.execute("GRANT SELECT ON *.* TO 'once'@'%'")
+    try:
+        db = Database.from_env(
+            environment, user="once", password="o", host=proxy.host, port=proxy.port
+        )
+        assert ask(db) == 1
+        with pytest.raises(TooManyConnections, match="per_hour") as caught:
+            ask(db)
+        assert not caught.value.transient
+        assert len(proxy.connections) == 2
+    finally:
+        with admin.cursor() as cursor:
+            cursor.execute("DROP USER 'once'@'%'")
 
 
 def test_the_server_as_a_whole_full(server, environment, admin):
