@@ -10,6 +10,7 @@ import re
 import ssl
 
 import pymysql
+from pymysql.constants import ER
 from sqlalchemy.engine import ExceptionContext
 
 from dal import errors
@@ -177,6 +178,7 @@ def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Er
         f"cannot connect to MySQL at {settings.host}:{settings.port}: {text}; {advice}",
         errno=number,
     )
-    if (original.stage in {"name", "rsa"} or number == 1226) and not original.may_pass:
+    lasts = original.stage in {"name", "rsa"} or number == ER.USER_LIMIT_REACHED
+    if lasts and not original.may_pass:
         error.transient = False
     return error

@@ -728,6 +728,16 @@ class TestConnecting:
         assert "Pa55w0rd" not in "".join(traceback.format_exception(named))
         assert "Pa55w0rd" not in f"{named!r} {vars(named)} {vars(named.__cause__)}"
 
+    @pytest.mark.parametrize(
+        ("number", "text"),
+        [
+            (1129, "Host '10.0.0.1' is blocked because of many connection errors"),
+            (1226, "User 'app' has exceeded the 'max_connections_per_hour' resource"),
+        ],
+    )
+    def test_what_does_not_pass_by_itself_is_not_transient(self, connect, number, text):
+        assert not connect(pymysql.OperationalError(number, text), "login").transient
+
     def test_says_of_silence_how_long_it_waited(self, silent_server):
         host, port = silent_server
         engine = create_engine(f"mysql://app@{host}:{port}/shop", connect_timeout=0.05)
