@@ -35,12 +35,15 @@ test: server ## every test, on a private server
 unit: setup ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
-.PHONY: prove-faults prove-history
+.PHONY: prove-faults prove-history prove-storm
 prove-faults: server ## every fault at every stage, and every orphan; writes the table in docs/faults.md
 	@DAL_TEST_FAULTS=all $(BIN)/python -m pytest tests/faults/test_matrix.py tests/faults/test_orphans.py $(ARGS)
 
 prove-history: server ## write and read under faults for DAL_TEST_MINUTES=10; DAL_TEST_SEED repeats a run
 	@DAL_TEST_MINUTES=$${DAL_TEST_MINUTES:-10} $(BIN)/python -m pytest tests/faults/test_history.py $(ARGS)
+
+prove-storm: server ## 300 functions at once, 50 places; writes the figures and the plot of docs/storm.md
+	@DAL_TEST_STORM=all $(BIN)/python -m pytest tests/faults/test_storm.py $(ARGS)
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check .

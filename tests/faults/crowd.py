@@ -1,4 +1,4 @@
-"""Many Lambda environments as one program: each a process that has imported, and then waits.
+"""Many Lambda environments as one program: each a process that has run once, and then waits.
 
     python crowd.py CLIENTS DEADLINE WORK WAITS < a line that lets them go
 
@@ -63,22 +63,30 @@ def client(number, deadline, work):
     return {"began": began, "ended": ended, "failed_at": Noted.failed_at, "error": error}
 
 
+def warm_up():
+    """Do what a process does once; and forget the TLS session, so that each has a handshake."""
+    visit({"id": 0, "work": 0}, Context(60))
+    tls._sessions.clear()
+    Noted.failed_at.clear()
+
+
 def main(clients, deadline, work, waits):
     connecting.Backoff = Noted
     if waits == "none":
         backoff._random = SimpleNamespace(uniform=lambda _, ceiling: ceiling)
-    visit({"id": 0, "work": 0}, Context(60))  # what a process does once is done
-    tls._sessions.clear()  # but each has a TLS handshake of its own, as new environments have
-    Noted.failed_at.clear()
+    warm_up()
     gc.freeze()  # collecting would copy the memory that they share
     gate, opening = os.pipe()
     results, result = os.pipe()
     for number in range(1, clients + 1):
         if os.fork() == 0:
             os.close(opening)
+            warm_up()
+            os.write(result, b"ready\n")
             os.read(gate, 1)  # ends when the parent closes its end
             os.write(result, json.dumps(client(number, deadline, work)).encode() + b"\n")
             os._exit(0)
+        assert os.read(results, 100) == b"ready\n"
     os.close(result)
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -27,7 +27,7 @@ class Storm:
     """What became of it. Times are seconds since all were let go."""
 
     clients: int
-    places: int
+    max_connections: int
     tls: bool
     work: float
     waits: str
@@ -36,7 +36,7 @@ class Storm:
     refused: list[float]
     """When a try to connect had failed, of all clients."""
     connected: list[tuple[float, int]]
-    """How many connections the server had, the administrator's not counted."""
+    """How many connections the server had, the one that looks not counted."""
     aborted: int
     """By how much the server's own `Aborted_connects` grew."""
     visits: list[tuple[int, int]]
@@ -54,18 +54,17 @@ class Storm:
 
 
 @contextlib.contextmanager
-def places_for(server, places):
-    """Let the server have so many places, and one for the administrator, as MySQL keeps it."""
-    with server.connect() as root:
-        ((usual,),) = query(root, "SELECT @@max_connections")
-        query(root, f"SET GLOBAL max_connections = {places}")
-        try:
-            yield
-        finally:
-            query(root, f"SET GLOBAL max_connections = {usual}")
+def places(root, count):
+    """Let the server have so many places; `root` has one of them."""
+    ((usual,),) = query(root, "SELECT @@max_connections")
+    query(root, f"SET GLOBAL max_connections = {count}")
+    try:
+        yield
+    finally:
+        query(root, f"SET GLOBAL max_connections = {usual}")
 
 
-def blow(server, *, clients, places, tls, deadline, work=0.05, waits="jitter"):
+def blow(server, *, clients, max_connections, tls, deadline, work=0.05, waits="jitter"):
     """Let `clients` processes visit at once, each in a transaction of `work` seconds and more."""
     name, password = f"dal_{secrets.token_hex(6)}", secrets.token_hex(8)
     server.create_database(name)
@@ -82,7 +81,7 @@ def blow(server, *, clients, places, tls, deadline, work=0.05, waits="jitter"):
             with _crowd(url, tls, clients, deadline, work, waits) as crowd:
                 query(root, "DELETE FROM visit")  # of the one that warmed it up
                 query(root, "UPDATE guest SET visits = 0")
-                with places_for(server, places):
+                with places(root, max_connections):
                     told, connected, aborted = _watched(root, crowd)
             visits = query(
                 root,
@@ -95,7 +94,7 @@ def blow(server, *, clients, places, tls, deadline, work=0.05, waits="jitter"):
             query(root, f"DROP USER {name}@'%'")
     return Storm(
         clients=clients,
-        places=places,
+        max_connections=max_connections,
         tls=tls,
         work=work,
         waits=waits,
