@@ -18,25 +18,23 @@ from dal.aws.handler import request_id
 NAMESPACE = "dal"
 DIMENSION = "function_name"
 
-_TIMES = [
-    {"Name": name, "Unit": "Milliseconds"}
-    for name in ("total_ms", "connect_ms", "statement_ms", "commit_ms")
-]
-_COUNTS = [
-    {"Name": name, "Unit": "Count"}
-    for name in (
-        "connections",
-        "round_trips",
-        "statements",
-        "rows_read",
-        "rows_written",
-        "commits",
-        "rollbacks",
-        "retries",
-        "failed",
-        "unknown_commits",
-    )
-]
+#: Each metric and its unit.
+METRICS = (
+    ("total_ms", "Milliseconds"),
+    ("connect_ms", "Milliseconds"),
+    ("statement_ms", "Milliseconds"),
+    ("commit_ms", "Milliseconds"),
+    ("connections", "Count"),
+    ("round_trips", "Count"),
+    ("statements", "Count"),
+    ("rows_read", "Count"),
+    ("rows_written", "Count"),
+    ("commits", "Count"),
+    ("rollbacks", "Count"),
+    ("retries", "Count"),
+    ("failed", "Count"),
+    ("unknown_commits", "Count"),
+)
 
 
 def write(line: Mapping[str, Any]) -> None:
@@ -44,18 +42,25 @@ def write(line: Mapping[str, Any]) -> None:
 
     A time of 0 is no data point: who did not commit says nothing about how long that takes.
     """
-    metrics = [each for each in _TIMES if line[each["Name"]]] + _COUNTS
-    directive = {"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": metrics}
-    document = {
-        "_aws": {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": [directive]},
+    members = {
         DIMENSION: os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "none"),
         **line,
         "failed": int(line["outcome"] in {"failed", "unknown"}),
         "unknown_commits": int(line["outcome"] == "unknown"),
     }
+    directive = {
+        "Namespace": NAMESPACE,
+        "Dimensions": [[DIMENSION]],
+        "Metrics": [
+            {"Name": name, "Unit": unit}
+            for name, unit in METRICS
+            if unit == "Count" or members[name]
+        ],
+    }
+    metadata = {"Timestamp": time.time_ns() // 1_000_000, "CloudWatchMetrics": [directive]}
     known = request_id.get()
     if known is not None:
-        document["request_id"] = known
-    # In one write, so that no other thread's comes in between.
-    sys.stdout.write(json.dumps(document, separators=(",", ":")) + "\n")
+        members["request_id"] = known
+    document = json.dumps({"_aws": metadata, **members}, separators=(",", ":"))
+    sys.stdout.write(document + "\n")  # one write: no other thread's comes in between
     sys.stdout.flush()

@@ -174,6 +174,25 @@ class TestCounts:
         assert parts <= told["total_ms"] + 0.05
         assert told["total_ms"] <= whole + 0.05
 
+    def test_of_a_kept_session_hold_no_connection(self, proxy, environment, caplog):
+        db = Database.from_env(
+            {"DATABASE_URL": environment["DATABASE_URL"]},
+            host=proxy.host,
+            port=proxy.port,
+            tls="disabled",
+            report="log",
+            pool="warm",
+        )
+        for owner in ("ada", "bob"):
+            with db.scope() as session:
+                add(session, owner)
+        cold, warm = (record.msg for record in caplog.records if record.name == "dal.report")
+        assert (cold["connections"], warm["connections"]) == (1, 0)
+        # The login is spared: SET, INSERT, COMMIT.
+        assert (cold["round_trips"], warm["round_trips"]) == (4, 3)
+        assert counts(warm) == counts(cold) == {"statements": 1, "rows_written": 1, "commits": 1}
+        assert warm["connect_ms"] > 0
+
 
 class TestOneLine:
     def test_is_for_all_attempts(self, seen, line, admin):
