@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +18,7 @@ from rich.text import Text
 from dal import Database, errors
 from dal.cli.terminal import Mistake, console
 from dal.doctor import Finding, Report, Verdict, examine
+from dal.doctor.checks import CHECKS
 
 _STYLES = {
     Verdict.OK: "green",
@@ -64,6 +65,13 @@ _ADDRESS = ("DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 @click.option("--strict", is_flag=True, help="Let a WARN end with exit code 1, too.")
 @click.option(
+    "--accept",
+    type=click.Choice([name for checks in CHECKS.values() for name in checks]),
+    multiple=True,
+    metavar="CHECK",
+    help="A check whose finding you know and accept: it is shown, and not in the exit code.",
+)
+@click.option(
     "--pins",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -80,6 +88,7 @@ def doctor(
     long_transaction: float,
     as_json: bool,
     strict: bool,
+    accept: tuple[str, ...],
     pins: Path | None,
 ) -> None:
     """Check a server for what dal promises, and say what to do.
@@ -94,7 +103,8 @@ def doctor(
       dal doctor --concurrency 200       enough connections for 200 functions at once?
       dal doctor --url mysql://ADMIN@HOST/DATABASE --long 10
                                          with an account that may see other transactions
-      dal doctor --json --strict         for a pipeline
+      dal doctor --json --strict --accept "lock timeout"
+                                         for a pipeline
       dal doctor --pins run.jsonl        what would pin, of a recorded run (dal invoke --record)
 
     \b
@@ -120,7 +130,7 @@ def doctor(
         click.echo(json.dumps(report.as_dict(), indent=2))
     else:
         show(report, console())
-    context.exit(_exit_code(report, strict=strict))
+    context.exit(_exit_code(report, strict=strict, accepted=accept))
 
 
 def _database(url: str | None) -> Database:
@@ -139,11 +149,12 @@ def _mistaken(error: errors.ConfigurationError, url: str | None) -> NoReturn:
     raise Mistake(text if url is None else text.replace("DATABASE_URL", "--url")) from None
 
 
-def _exit_code(report: Report, *, strict: bool) -> int:
+def _exit_code(report: Report, *, strict: bool, accepted: Collection[str]) -> int:
     if not report.connected:
         return 2
     bad = {Verdict.FAIL, Verdict.WARN} if strict else {Verdict.FAIL}
-    return int(report.verdict in bad)
+    counting = (finding for finding in report.findings if finding.check not in accepted)
+    return int(any(finding.verdict in bad for finding in counting))
 
 
 def show(report: Report, to: Console) -> None:

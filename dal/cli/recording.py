@@ -32,7 +32,8 @@ class Recording:
         """Start the proxy and see to it that an account can log in through it.
 
         Raises:
-            Mistake: the server is not on this machine, or lets nobody in without TLS.
+            Mistake: the file cannot be written, or the server is not on this machine or lets
+                nobody in without TLS.
         """
         try:
             settings = Settings.from_env(environment)
@@ -43,13 +44,17 @@ class Recording:
                 f"--record reads statements without TLS, and {settings.host} is not this machine: "
                 "record with a test server here"
             )
+        try:
+            path.open("a").close()
+        except OSError as error:
+            raise Mistake(f"--record: {error}") from None
         self._path = path
         self._proxy = Proxy(settings.host, settings.port)
         try:
             _prove(settings, self._proxy)
-        except errors.DatabaseError as error:
+        except BaseException:
             self._proxy.close()
-            raise Mistake(f"--record needs a login without TLS: {error}") from None
+            raise
         self._proxy.reset()
         self.environment = _through(self._proxy, environment)
 
@@ -79,12 +84,18 @@ class Recording:
 
 
 def _prove(settings: Settings, proxy: Proxy) -> None:
-    # With TLS first: it fills the server's cache of logins, without which a plain one wants RSA.
     plain = dataclasses.replace(
         settings, host=proxy.host, port=proxy.port, tls="disabled", tls_ca=None
     )
-    for each in (settings, plain):
-        create_engine(each).connect().close()
+    try:
+        # It fills the server's cache of logins, without which one without TLS wants RSA.
+        create_engine(settings).connect().close()
+    except errors.DatabaseError as error:
+        raise Mistake(str(error)) from None
+    try:
+        create_engine(plain).connect().close()
+    except errors.DatabaseError as error:
+        raise Mistake(f"--record needs a login without TLS: {error}") from None
 
 
 def _through(proxy: Proxy, environment: Mapping[str, str]) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 
+from sqlalchemy.exc import DBAPIError
+
 from dal.database import Database
 from dal.doctor.checks import CHECKS, Check
 from dal.doctor.facts import Asked, Facts, Unreadable
@@ -59,9 +61,14 @@ def examine(
             took = time.monotonic() - started
             facts = gather(connection, settings, asked, took)
     except (DatabaseError, DeadlineExceeded) as error:
-        finding = Finding("Server", "connection", Verdict.FAIL, str(error))
-        return Report(address, None, None, (finding,))
+        return _unread(address, str(error))
+    except DBAPIError as error:
+        return _unread(address, f"the server refused a question: {error.orig}")
     return judged(facts, address)
+
+
+def _unread(address: str, why: str) -> Report:
+    return Report(address, None, None, (Finding("Server", "connection", Verdict.FAIL, why),))
 
 
 def judged(facts: Facts, address: str) -> Report:
@@ -80,3 +87,5 @@ def _outcome(check: Check, facts: Facts) -> Outcome:
         return check(facts)
     except Unreadable as unreadable:
         return skip(unreadable.why, unreadable.advice)
+    except (KeyError, ValueError) as error:  # a server of a kind that nobody has seen yet
+        return skip(f"this server's answer was not understood: {error!r}")

@@ -98,7 +98,7 @@ class Facts:
     seconds_to_connect: float
     variables: Mapping[str, str]
     session: Mapping[str, str]
-    status: Mapping[str, str]
+    status: Mapping[str, str] | Unreadable
     tls: tuple[str, str] | None
     account: Account | Unreadable
     grants: Sequence[str] | Unreadable
@@ -123,7 +123,7 @@ class Facts:
             Unreadable: this server has no such counter.
         """
         try:
-            return int(self.status[name])
+            return int(known(self.status)[name])
         except KeyError:
             raise Unreadable(f"this server does not count {name}") from None
 

@@ -80,7 +80,7 @@ def gather(
 
     variables = _pairs(rows("SHOW GLOBAL VARIABLES"))
     session = _pairs(rows("SHOW SESSION VARIABLES"))
-    status = _pairs(rows("SHOW GLOBAL STATUS"))
+    status = attempt(lambda: _pairs(rows("SHOW GLOBAL STATUS")))
     account = attempt(
         lambda: _account(
             rows("SELECT CURRENT_USER()")[0][0], rows("SHOW CREATE USER CURRENT_USER()")[0][0]

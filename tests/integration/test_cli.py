@@ -100,12 +100,22 @@ class TestDoctor:
         assert server.password not in done.stdout
         assert done.exit_code == 1
 
-    def test_is_content_with_warnings_unless_it_is_strict(self, dal, admin):
+    def test_is_content_with_warnings_unless_it_is_strict_and_they_are_not_accepted(
+        self, dal, admin
+    ):
         with admin.cursor() as cursor:
             cursor.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
         try:
             assert dal("doctor").exit_code == 0
             assert dal("doctor", "--strict").exit_code == 1
+            warned = [
+                one["check"]
+                for one in json.loads(dal("doctor", "--json").stdout)["findings"]
+                if one["verdict"] == "WARN"
+            ]
+            accepted = [f"--accept={check}" for check in warned]
+            assert dal("doctor", "--strict", *accepted).exit_code == 0
+            assert dal("doctor", "--strict", *accepted[1:]).exit_code == 1
         finally:
             with admin.cursor() as cursor:
                 cursor.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 0")

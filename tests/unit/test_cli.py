@@ -150,9 +150,10 @@ class TestDoctor:
         assert "No connection to 127.0.0.1:1/shop" in done.stdout
 
     @pytest.mark.parametrize(
-        "option", [("--concurrency", "-1"), ("--processes", "0"), ("--long", "soon")]
+        "option",
+        [("--concurrency", "-1"), ("--processes", "0"), ("--long", "soon"), ("--accept", "all")],
     )
-    def test_refuses_numbers_that_cannot_be(self, option):
+    def test_refuses_values_that_cannot_be(self, option):
         done = run("doctor", *option, DATABASE_URL=NOWHERE)
         assert done.exit_code == 2
         assert option[0] in done.stderr
@@ -304,6 +305,17 @@ class TestInvoke:
         done = run("invoke", "plain.count", "--record", str(tmp_path / "x"), DATABASE_URL=elsewhere)
         assert done.exit_code == 2
         assert "db.example.com is not this machine" in done.stderr
+
+    def test_records_into_a_file_that_can_be_written(self, tmp_path):
+        nowhere = str(tmp_path / "no" / "run.jsonl")
+        done = run("invoke", "plain.count", "--record", nowhere, DATABASE_URL=NOWHERE)
+        assert done.exit_code == 2
+        assert "No such file or directory" in done.stderr
+
+    def test_records_what_goes_to_a_server_that_is_there(self, tmp_path):
+        done = run("invoke", "plain.count", "--record", str(tmp_path / "x"), DATABASE_URL=NOWHERE)
+        assert done.exit_code == 2
+        assert "Connection refused" in done.stderr
 
     def test_without_its_extra_says_how_to_install_it(self, monkeypatch):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -419,6 +419,16 @@ class TestAReport:
         assert finding("budget", seen).found == "this server has no variable max_connections"
         assert verdict("redo log", seen) == "OK"
 
+    def test_of_a_server_that_answers_strangely_skips_that_alone(self):
+        strange = {"Ssl_server_not_after": "2036-11-20"}
+        assert verdict("certificate", facts(status=strange)) == "SKIP"
+        assert verdict("packet size", facts(variables={"max_allowed_packet": "64M"})) == "SKIP"
+
+    def test_without_the_servers_counters_has_the_rest(self):
+        seen = dataclasses.replace(facts(), status=MAY_NOT_LOOK)
+        assert verdict("refused", seen) == verdict("certificate", seen) == "SKIP"
+        assert verdict("redo log", seen) == "OK"
+
 
 class TestThePage:
     PAGE = (Path(__file__).parents[2] / "docs/doctor.md").read_text()

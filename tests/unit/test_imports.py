@@ -107,6 +107,13 @@ class TestImportDal:
         )
 
 
+class TestImportDoctor:
+    def test_loads_none_of_the_extras(self):
+        loaded = loaded_by("from dal.doctor import examine; import dal.doctor.pins")
+        assert not top_level(loaded) & EXTRAS
+        assert not {name for name in loaded if name.startswith(("dal.cli", "dal.testing"))}
+
+
 class TestTheFace:
     def test_is_complete_and_in_order(self):
         public = {name for name in vars(dal) if not name.startswith("_")}

@@ -48,7 +48,7 @@ def tls(facts: Facts) -> Outcome:
 
 def certificate(facts: Facts) -> Outcome:
     """When the server's certificate ends, as the server says: no login succeeds after that."""
-    text = facts.status.get("Ssl_server_not_after", "")
+    text = known(facts.status).get("Ssl_server_not_after", "")
     if not text or facts.behind_proxy:
         return skip("the server does not say when its certificate ends")
     # "Nov 20 09:12:31 2036 GMT", OpenSSL's form.
