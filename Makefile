@@ -35,7 +35,7 @@ test: server ## every test, on a private server
 unit: setup ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
-.PHONY: prove-faults prove-history prove-storm
+.PHONY: prove-faults prove-history prove-storm prove-pool
 prove-faults: server ## every fault at every stage, and every orphan; writes the table in docs/faults.md
 	@DAL_TEST_FAULTS=all $(BIN)/python -m pytest tests/faults/test_matrix.py tests/faults/test_orphans.py $(ARGS)
 
@@ -44,6 +44,12 @@ prove-history: server ## write and read under faults for DAL_TEST_MINUTES=10; DA
 
 prove-storm: server ## 300 functions at once, 50 places; writes the figures and the plot of docs/storm.md
 	@DAL_TEST_STORM=all $(BIN)/python -m pytest tests/faults/test_storm.py $(ARGS)
+
+POOL_TESTS := $(addprefix tests/integration/test_,freshness.py failures.py scope.py \
+  hooks_and_streams.py streaming.py attempts.py warm.py)
+prove-pool: server ## pool="warm": what holds without it, and 1,000 rounds frozen, killed, forked in between
+	@DAL_TEST_POOL=warm $(BIN)/python -m pytest $(POOL_TESTS) $(ARGS)
+	@DAL_TEST_ROUNDS=1000 $(BIN)/python -m pytest tests/integration/test_lambda_freshness.py -k KeptSession $(ARGS)
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check .

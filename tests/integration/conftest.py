@@ -1,6 +1,7 @@
 """A real server for every test here, and a database of its own for each that asks for one."""
 
 import contextlib
+import os
 import secrets
 import signal
 import time
@@ -71,8 +72,12 @@ def url(server, database):
 
 @pytest.fixture
 def environment(server, database):
-    """The variables with which `Database.from_env()` reaches the test's database."""
-    return server.environment(database)
+    """The variables with which `Database.from_env()` reaches the test's database.
+
+    With DAL_TEST_POOL=warm every database of the tests keeps a session.
+    """
+    pool = {"DAL_POOL": os.environ["DAL_TEST_POOL"]} if "DAL_TEST_POOL" in os.environ else {}
+    return {**server.environment(database), **pool}
 
 
 @pytest.fixture
@@ -85,20 +90,27 @@ def db(environment):
 
 @pytest.fixture
 def connections(admin, database):
-    """How many connections but the administrator's are on the test's database, 1 s at the most."""
+    """How many connections but the administrator's are on the test's database, 1 s at the most.
+
+    Where databases keep a session, one that sleeps and has no transaction does not count.
+    """
 
     def count():
         deadline = time.monotonic() + 1
         while True:
             with admin.cursor() as cursor:
                 cursor.execute(
-                    "SELECT COUNT(*) FROM information_schema.processlist "
+                    "SELECT command = 'Sleep' AND NOT EXISTS ("
+                    " SELECT * FROM information_schema.innodb_trx WHERE trx_mysql_thread_id = id) "
+                    "FROM information_schema.processlist "
                     "WHERE db = %s AND id <> CONNECTION_ID()",
                     (database,),
                 )
-                (found,) = cursor.fetchone()
+                found = [is_kept for (is_kept,) in cursor.fetchall()]
+            if "DAL_TEST_POOL" in os.environ and 1 in found:
+                found.remove(1)
             if not found or time.monotonic() > deadline:
-                return found
+                return len(found)
             time.sleep(0.01)
 
     return count

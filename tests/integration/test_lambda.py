@@ -504,7 +504,8 @@ class TestAfterCommit:
         assert self.published(admin) == (("one", 1),)
 
     def test_does_not_run_without_a_commit(self, function, admin, proxy, environment):
-        publishes = function("unit.publishes", environment=through(proxy, environment))
+        new_each_time = {**environment, "DAL_POOL": "none"}  # for the number of a command
+        publishes = function("unit.publishes", environment=through(proxy, new_each_time))
         publishes.invoke({"name": "exception", "ending": "exception"})
         publishes.invoke({"name": "no json", "ending": "no json"})
         publishes.invoke({"name": "rollback only", "ending": "rollback only"})

@@ -1,5 +1,6 @@
 """What one function has committed, the next invocation of another one reads."""
 
+import os
 import time
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from dal.testing.runtime import Function
 
 FUNCTIONS = Path(__file__).parent / "functions"
 ROUNDS = 1000
+# `make prove-pool` plays as many with a kept session, too.
+ROUNDS_WITH_A_KEPT_SESSION = int(os.environ.get("DAL_TEST_ROUNDS", "100"))
 VERBS = [
     "get",
     "get_one",
@@ -55,12 +58,16 @@ def stored(admin):
 
 def sessions(admin):
     """How many sessions besides the admin's are in the test's database."""
+    return len(session_ids(admin))
+
+
+def session_ids(admin):
     with admin.cursor() as cursor:
         cursor.execute(
-            "SELECT COUNT(*) FROM information_schema.processlist "
+            "SELECT id FROM information_schema.processlist "
             "WHERE db = DATABASE() AND id <> CONNECTION_ID()"
         )
-        return cursor.fetchone()[0]
+        return {found for (found,) in cursor.fetchall()}
 
 
 @pytest.mark.usefixtures("counter")
@@ -112,3 +119,43 @@ class TestDal:
         while sessions(admin) and time.monotonic() < end:
             time.sleep(0.01)  # the server forgets a session a moment after the client has left
         assert sessions(admin) == 0
+
+
+@pytest.mark.usefixtures("counter")
+class TestDalWithAKeptSession:
+    @pytest.fixture
+    def environment(self, environment):
+        return {**environment, "DAL_POOL": "warm"}
+
+    def test_reads_nothing_stale_frozen_killed_and_forked_in_between(self, function, admin):
+        writer, reader = function("fresh.write"), function("fresh.read")
+        forking = function("fresh.read_with_a_child")
+        stale, seen, kills = [], set(), 0
+        for value in range(1, ROUNDS_WITH_A_KEPT_SESSION + 1):
+            verb = VERBS[value % len(VERBS)]
+            event = {"value": value, "verb": verb, "read_only": bool(value // len(VERBS) % 2)}
+            assert writer.invoke(event).answer() == value
+            assert stored(admin) == value
+            writer.freeze()
+            read = [reader.invoke(event).answer()]
+            reader.freeze()
+            if value % 10 == 3:
+                read += forking.invoke(event).answer()
+                forking.freeze()
+            if any(found != value for found in read):
+                stale.append((event, read))
+            kept = session_ids(admin)
+            seen |= kept
+            if value % 10 == 7:
+                kills += 1
+                with admin.cursor() as cursor:
+                    for number in kept:
+                        cursor.execute(f"KILL {number}")
+        assert stale == []
+        assert {one.cold_starts for one in (writer, reader, forking)} == {1}
+        # One for each process and one more for each kill; a child's own ends with the child.
+        assert len(seen) <= 3 * (1 + kills) + ROUNDS_WITH_A_KEPT_SESSION // 10
+        assert sessions(admin) <= 3
+        with admin.cursor() as cursor:
+            cursor.execute("SELECT COUNT(*) FROM information_schema.innodb_trx")
+            assert cursor.fetchone() == (0,)
