@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -16,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dal import Database, errors
-from dal.cli.terminal import Mistake, console
+from dal.cli.terminal import Mistake, console, is_at_a_terminal
 from dal.doctor import Finding, Report, Verdict, examine
 from dal.doctor.checks import CHECKS
 
@@ -30,7 +31,11 @@ _ADDRESS = ("DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME")
 
 
 @click.command()
-@click.option("--url", metavar="URL", help="Instead of the environment's address.")
+@click.option(
+    "--url",
+    metavar="URL",
+    help="Instead of the environment's address; a password that is not in it is asked for.",
+)
 @click.option(
     "--concurrency",
     type=click.IntRange(min=0),
@@ -102,7 +107,7 @@ def doctor(
       dal doctor                         the server of DATABASE_URL
       dal doctor --concurrency 200       enough connections for 200 functions at once?
       dal doctor --url mysql://ADMIN@HOST/DATABASE --long 10
-                                         with an account that may see other transactions
+                                         as one who may see the others; asks for the password
       dal doctor --json --strict --accept "lock timeout"
                                          for a pipeline
       dal doctor --pins run.jsonl        what would pin, of a recorded run (dal invoke --record)
@@ -135,11 +140,15 @@ def doctor(
 
 def _database(url: str | None) -> Database:
     environ = dict(os.environ)
-    if url is not None:
-        environ = {name: text for name, text in environ.items() if name not in _ADDRESS}
-        environ["DATABASE_URL"] = url
     try:
-        return Database.from_env(environ)
+        if url is None:
+            return Database.from_env(environ)
+        environ = {name: text for name, text in environ.items() if name not in _ADDRESS}
+        db = Database.from_env(environ | {"DATABASE_URL": url})
+        if db.settings.password or not is_at_a_terminal():
+            return db
+        password = click.prompt(f"Password of {db.settings.user}", hide_input=True, err=True)
+        return Database(dataclasses.replace(db.settings, password=password))
     except errors.ConfigurationError as error:
         _mistaken(error, url)
 

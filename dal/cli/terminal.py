@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -15,6 +16,11 @@ class Mistake(click.ClickException):
     """What the user can mend: one sentence, no traceback, exit code 2."""
 
     exit_code = 2
+
+
+def is_at_a_terminal() -> bool:
+    """Return whether there is somebody to ask."""
+    return sys.stdin.isatty()
 
 
 def console(*, stderr: bool = False) -> Console:

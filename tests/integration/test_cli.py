@@ -127,6 +127,16 @@ class TestDoctor:
         assert "Access denied" in done.stdout
         assert "sesame" not in done.stdout + done.stderr
 
+    def test_asks_for_a_password_that_the_url_lacks(self, dal, server, database, monkeypatch):
+        monkeypatch.setattr("dal.cli.doctor.is_at_a_terminal", lambda: True)
+        url = server.url(database, user=server.user)
+        done = dal("doctor", "--url", url, stdin=f"{server.password}\n")
+        assert done.exit_code == 1  # it is connected: the tests' server does not wait for the disk
+        assert f"Password of {server.user}: \n" in done.stderr
+        assert server.password not in done.output
+        monkeypatch.setattr("dal.cli.doctor.is_at_a_terminal", lambda: False)
+        assert dal("doctor", "--url", url).exit_code == 2
+
     def test_can_be_asked_in_a_function(self, dal):
         done = dal("invoke", "shop:look", "--event", '{"concurrency": 3}')
         said = json.loads(done.stdout)

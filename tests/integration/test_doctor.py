@@ -439,12 +439,14 @@ def test_an_examination_pins_nothing_behind_a_proxy(ask, shop):
 # Beside a unit of work ---------------------------------------------------------------------------
 
 
-def test_an_examination_is_apart_from_the_scope_that_it_is_called_in(shop, patient):
-    db = Database(shop)
+@pytest.mark.parametrize("pool", ["none", "warm"])
+def test_an_examination_is_apart_from_the_scope_that_it_is_called_in(shop, patient, pool):
+    db = Database(dataclasses.replace(shop, pool=pool))
     with db.scope() as session:
         session.connection().exec_driver_sql("UPDATE items SET n = 7 WHERE id = 2")
         _until(lambda: _of("long transactions", examine(db, long_transaction=0)).verdict == "WARN")
         db.rollback_only()
+    db.engine.dispose()
     with patient.connect("shop") as connection, connection.cursor() as cursor:
         cursor.execute("SELECT n FROM items WHERE id = 2")
         assert cursor.fetchone() == (0,)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, Session, 
 
 import dal
 from dal import Base, Database, Page, Repository, Upserted, everything
+from dal.doctor import Finding, Report, Verdict, examine
 from dal.engine import Settings, create_engine
 from dal.scope import Session as ScopeSession
 
@@ -250,3 +251,12 @@ except dal.DuplicateKey as duplicate:
 except dal.Error as error:
     assert_type(error.transient, bool)
     assert_type(error.transaction_lost, bool)
+
+
+# The doctor --------------------------------------------------------------------------------------
+
+report = examine(db, concurrency=200, processes=1, deadline=5.0)
+assert_type(report, Report)
+assert_type(report.findings, tuple[Finding, ...])
+assert_type(report.verdict, Verdict)
+assert_type(report.as_dict(), dict[str, Any])
