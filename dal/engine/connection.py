@@ -173,7 +173,8 @@ class Connection(PyMySQLConnection):
 
     def _next_renewal(self) -> float:
         is_bounded = self.purpose.deadline.remaining() < math.inf
-        return time.monotonic() + RENEWAL if is_bounded else math.inf
+        has_limits = not self.settings.proxy
+        return time.monotonic() + RENEWAL if is_bounded and has_limits else math.inf
 
     def _process_auth(self, plugin_name: bytes, auth_packet: Any, handler: Any = None) -> Any:
         # PyMySQL answers any server that asks for the password in the clear, TLS or not.

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm.interfaces import ORMOption
 
-from dal.database import Database
 from dal.errors import InvalidArgument, NotFound
 from dal.repository.identity import accepted_types, identity_values, key_names
 from dal.repository.locks import Lock, locked
+from dal.repository.room import that_fit
 from dal.repository.source import Row, Source
 
 _Key = tuple[Hashable, ...]
@@ -22,7 +22,6 @@ _Key = tuple[Hashable, ...]
 # The optimizer gives up on ranges, and reads the whole table, for some ten thousands of values
 # (range_optimizer_max_mem_size); MariaDB makes a join of more than 1,000.
 _MOST = 1000
-_BYTES = 1_000_000
 # Types whose values are equal to the server exactly where they are equal in Python. Text is not:
 # collations ignore case, accents, spaces at the end.
 _EXACT = frozenset({int, bytes, uuid.UUID, Decimal})
@@ -62,7 +61,7 @@ class Lookup(Source[Row]):
         keys = list(self._keys(identities))
         wanted = list(dict.fromkeys(keys))
         found: dict[_Key, Row] = {}
-        for some in self._split(wanted, _MOST):
+        for some in that_fit(wanted, self._source, most=_MOST):
             found.update(self._by_key(some, options, lock))
         missing = [key for key in wanted if key not in found]
         unsure = [key for key in missing if not _EXACT.issuperset(map(type, key))]
@@ -93,7 +92,8 @@ class Lookup(Source[Row]):
         wait for the next.
         """
         found: dict[_Key, Row] = {}
-        for some in self._split(keys, _MOST // 5):
+        # Each key comes twice, and with its column's name.
+        for some in that_fit(keys, self._source, most=_MOST // 5, share=4):
             rest, size = list(some), 0
             while rest and len(rest) != size:
                 size = len(rest)
@@ -130,31 +130,6 @@ class Lookup(Source[Row]):
                     raise InvalidArgument(f"{identity!r} is no key of {self.model.__name__}")
             yield key
 
-    def _split(self, keys: Sequence[_Key], most: int) -> Iterator[Sequence[_Key]]:
-        source = self._source
-        limit = source.settings.max_statement_bytes if isinstance(source, Database) else _BYTES
-        room = limit // 2  # the rest of the statement needs its place, too
-        some: list[_Key] = []
-        used = 0
-        for key in keys:
-            size = sum(map(_size, key))
-            if some and (len(some) == most or used + size > room):
-                yield some
-                some, used = [], 0
-            some.append(key)
-            used += size
-        if some:
-            yield some
-
 
 def _is_of(value: object, types: tuple[type[Any], ...]) -> bool:
     return type(value) in types
-
-
-def _size(value: object) -> int:
-    """Return how many bytes the value has as a literal, at most."""
-    if isinstance(value, str):
-        return 2 * len(value.encode()) + 6
-    if isinstance(value, bytes):
-        return 2 * len(value) + 12
-    return len(str(value)) + 16

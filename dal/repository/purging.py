@@ -12,6 +12,7 @@ from dal.database import Database
 from dal.errors import UsageError
 from dal.repository.conditions import checked_conditions, checked_limit
 from dal.repository.identity import key_names, keys_condition, mapper_of_one_table
+from dal.repository.room import that_fit
 from dal.repository.source import Row, Source
 
 
@@ -21,7 +22,8 @@ class Purging(Source[Row]):
     def purge_where(self, *where: ColumnElement[bool], chunk: int = 1000) -> int:
         """Delete all rows that fit all conditions, chunk by chunk; return how many.
 
-        One scope for each chunk: a SELECT of the next keys in the order of the primary key, a
+        One scope for each chunk, of fewer rows where their keys are longer than
+        `max_statement_bytes` allows: a SELECT of the next keys in the order of the primary key, a
         DELETE of those that still fit, COMMIT. Locks are held for one chunk only, undo stays small,
         and what is deleted is not walked over again. A chunk that meets a transient error is run
         again, as by `db.run`. What is deleted stays so if a later chunk raises: call it again. Rows
@@ -71,10 +73,12 @@ class Purging(Source[Row]):
         found = self.session.execute(query).all()
         if not found:
             return 0, None
+        some = next(that_fit(found, self._source, most=size))
+        is_more = len(found) == size or len(some) < len(found)
         # Still under the conditions: a row may have been changed in between.
-        statement = sa.delete(self.model).where(keys_condition(self.model, found), *conditions)
+        statement = sa.delete(self.model).where(keys_condition(self.model, some), *conditions)
         result: Any = self.session.execute(statement.execution_options(synchronize_session=False))
-        return result.rowcount, found[-1] if len(found) == size else None
+        return result.rowcount, some[-1] if is_more else None
 
 
 def _after(key: Sequence[Any], last: Sequence[Any]) -> ColumnElement[bool]:

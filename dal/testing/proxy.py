@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self
 
+from dal.doctor.pins import Pin, pins_of
 from dal.testing._faults import Action, Conditions, Fault, Moment
 from dal.testing._link import Link
 from dal.testing._wire import Trace
@@ -57,6 +58,15 @@ class Proxy:
     def round_trips(self) -> int:
         """The round trips of all connections in `connections`."""
         return sum(trace.round_trips for trace in self.connections)
+
+    def pins(self) -> list[Pin]:
+        """Give what would pin a connection of RDS Proxy, among the statements in `connections`.
+
+        Raises ValueError where a client used TLS, under which no statement is seen.
+        """
+        if any(trace.tls for trace in self.connections):
+            raise ValueError('statements are not seen under TLS: connect with tls="disabled"')
+        return pins_of(text for trace in self.connections for text in trace.statements)
 
     def reset(self) -> None:
         """Forget the traces so far; connections that are open go on unseen."""

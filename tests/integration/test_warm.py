@@ -69,6 +69,14 @@ def session_id(database, **options):
         return session.scalar(ID)
 
 
+def at_rest(proxy):
+    """The round trips, once the answers that nobody waits for have come."""
+    count = None
+    while count != (count := proxy.round_trips):
+        time.sleep(0.05)
+    return count
+
+
 class TestTheWire:
     @pytest.fixture(params=["tls", "plain"])
     def wire(self, request, server, environment, make):
@@ -80,29 +88,22 @@ class TestTheWire:
             session_id(database)
             yield proxy, database
 
-    def rest(self, proxy):
-        """The count once the answers that nobody waits for have come."""
-        count = None
-        while count != (count := proxy.round_trips):
-            time.sleep(0.05)
-        return count
-
     def test_a_read_only_scope_costs_the_one_set_and_the_select(self, wire):
         proxy, database = wire
-        before = self.rest(proxy)
+        before = at_rest(proxy)
         with database.scope(read_only=True) as session:
             session.scalar(ID)
             assert proxy.round_trips - before == 2
 
     def test_an_insert_costs_the_one_set_the_insert_and_the_commit(self, wire, ask):
         proxy, database = wire
-        before = self.rest(proxy)
+        before = at_rest(proxy)
         with database.scope():
             Accounts(database).add(Account(owner="ada"))
             assert proxy.round_trips - before == 2
         assert ask("SELECT owner FROM account") == (("ada",),)
         # ... and what nobody waits for: the session is wiped.
-        assert self.rest(proxy) - before == 4
+        assert at_rest(proxy) - before == 4
         assert len(proxy.connections) == 1
 
     def test_nobody_waits_for_the_wiping(self, wire):
@@ -362,6 +363,7 @@ class TestASurprise:
 
     def test_in_a_child_that_disposes_first_says_nothing_on_the_parents_line(self, line):
         proxy, database = line
+        at_rest(proxy)
         said = proxy.connections[0].packets
         child = os.fork()
         if child == 0:
