@@ -56,7 +56,7 @@ class TestTheCommand:
         assert project["scripts"] == {"dal": "dal.cli:main"}
 
     def test_tells_its_version(self):
-        assert re.fullmatch(r"dal \d+\.\d+\.\d+\n", process("--version").stdout)
+        assert re.fullmatch(r"dal \d+\.\d+\.\d+\n", run("--version").stdout)
 
     def test_without_arguments_helps(self):
         done = process()
@@ -93,8 +93,8 @@ class TestTheCommand:
                 assert option.help, option.name
 
     def test_refuses_what_it_does_not_know_in_a_sentence(self):
-        done = process("docter")
-        assert done.returncode == 2
+        done = run("docter")
+        assert done.exit_code == 2
         assert "No such command 'docter'" in done.stderr
         assert "Traceback" not in done.stderr
 
@@ -355,7 +355,7 @@ class TestColours:
         assert not re.search(r"\x1b\[[\d;]*3\dm", shown)
 
     def test_are_off_where_the_output_is_no_terminal(self):
-        assert "\x1b" not in process("doctor", env={"DATABASE_URL": NOWHERE}).stdout
+        assert "\x1b" not in run("doctor", DATABASE_URL=NOWHERE, TERM="xterm-256color").output
 
 
 class TestThePage:

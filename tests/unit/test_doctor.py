@@ -338,7 +338,14 @@ class TestConnections:
 
     def test_are_counted_with_their_processes(self):
         found = finding("budget", facts(asked=Asked(concurrency=200, processes=4))).found
-        assert "810 wanted (200 functions at once x 4 + 10 in reserve)" in found
+        assert found.startswith("max_connections = 100, 810 wanted (200 functions at once x 4 +")
+
+    def test_are_enough_beside_those_that_are_open_now(self):
+        asked = Asked(concurrency=60, reserve=0)
+        busy = facts(asked=asked, status={"Threads_connected": "42"})
+        assert verdict("budget", busy) == "WARN"
+        assert "unless the 41 open now are those functions" in finding("budget", busy).found
+        assert verdict("budget", facts(asked=asked, status={"Threads_connected": "41"})) == "OK"
 
     def test_that_were_nearly_used_up_are_too_few(self):
         assert verdict("budget", facts(status={"Max_used_connections": "80"})) == "WARN"

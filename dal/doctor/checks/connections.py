@@ -21,30 +21,28 @@ def budget(facts: Facts) -> Outcome:
             "the borrow timeout there"
         )
     limit = int(facts.variable("max_connections"))
-    open_now, most = facts.counter("Threads_connected"), facts.counter("Max_used_connections")
-    seen = f"{open_now} open now, {most} at most since {_since(facts)}"
+    others = facts.counter("Threads_connected") - 1  # this one is the examination's own
+    most = facts.counter("Max_used_connections")
+    seen = f"{others} open beside this one, {most} at most since {_since(facts)}"
     asked = facts.asked
-    arithmetic = ""
-    if asked.concurrency is not None:
+    more = f"{_FEWER}, or {facts.set_to('max_connections', '...')}"
+    if asked.concurrency is None:
+        found = ok(f"max_connections = {limit}; {seen}; --concurrency N does the arithmetic")
+    else:
         needed = asked.concurrency * asked.processes + asked.reserve
-        arithmetic = (
-            f"{asked.concurrency} x {asked.processes} + {asked.reserve} in reserve = {needed} "
-            f"of {limit}; "
+        wanted = (
+            f"max_connections = {limit}, {needed} wanted ({asked.concurrency} functions at once x "
+            f"{asked.processes} + {asked.reserve} in reserve)"
         )
         if needed > limit:
-            return fail(
-                f"max_connections = {limit} and {needed} wanted ({asked.concurrency} functions at "
-                f"once x {asked.processes} + {asked.reserve} in reserve); {seen}",
-                f"{_FEWER}, or {facts.set_to('max_connections', str(needed))}",
-            )
+            more = f"{_FEWER}, or {facts.set_to('max_connections', str(needed))}"
+            return fail(f"{wanted}; {seen}", more)
+        if needed + others > limit:
+            return warn(f"{wanted}: too few unless the {others} open now are those functions", more)
+        found = ok(f"{wanted}; {seen}")
     if most >= limit * HIGH_WATER:
-        return warn(
-            f"max_connections = {limit}, and {most} were open at once since {_since(facts)}",
-            f"{_FEWER}, or {facts.set_to('max_connections', '...')}",
-        )
-    if not arithmetic:
-        return ok(f"max_connections = {limit}; {seen}; --concurrency N does the arithmetic")
-    return ok(arithmetic + seen)
+        return warn(f"{most} of {limit} were open at once since {_since(facts)}", more)
+    return found
 
 
 def account_limit(facts: Facts) -> Outcome:
