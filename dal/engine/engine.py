@@ -15,7 +15,6 @@ from dal.engine.connecting import connect
 from dal.engine.settings import Settings, settings_of
 from dal.engine.tls import context_for
 from dal.engine.translate import name_the_error
-from dal.engine.warm import Keeper
 
 registry.register("mysql.dal", "dal.engine.dialect", "Dialect")
 
@@ -38,7 +37,11 @@ def create_engine(url: str | URL | Settings, **settings: Any) -> Engine:
     """
     checked = settings_of(url, **settings)
     context_for(checked)  # a wrong tls_ca fails here, and a cold start builds its context in init
-    keeper = Keeper(checked) if checked.pool == "warm" else None
+    keeper = None
+    if checked.pool == "warm":
+        from dal.engine.warm import Keeper  # noqa: PLC0415  # for those who ask
+
+        keeper = Keeper(checked)
     engine = sqlalchemy.create_engine(
         checked.url(),
         poolclass=NullPool,

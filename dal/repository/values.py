@@ -84,24 +84,30 @@ def checked_rows(mapper: Mapper[Any], rows: Iterable[Mapping[str, Any]]) -> list
     names: set[str] = set()
     checked: list[dict[str, Any]] = []
     for number, row in enumerate(listed(rows)):
-        if not isinstance(row, Mapping):
+        if type(row) is not dict and not isinstance(row, Mapping):
             raise InvalidArgument(f"row {number} is a dictionary, not {type(row).__name__}")
         if not checked:
             names = set(row)
             used = {name: _checked_column(mapper, columns, name) for name in row}
             keys = {name: column.key for name, column in used.items()}
-        elif set(row) != names:
+            sound = {name: _sound_types(column) for name, column in used.items()}
+        elif row.keys() != names:
             raise InvalidArgument(
                 f"every row names what the first does; row {number} differs in "
                 f"{', '.join(sorted(map(str, names ^ set(row))))}"
             )
-        values = dict(extra)
         for name, value in row.items():
-            if value is not None:
+            kind = type(value)
+            if kind not in sound[name] or (kind is str and not value.isascii()):
                 check_value(name, used[name], value)
-            values[keys[name]] = value
-        checked.append(values)
+        checked.append({**extra, **{keys[name]: value for name, value in row.items()}})
     return checked
+
+
+def _sound_types(column: Any) -> frozenset[type[Any]]:
+    """Return the types whose values `check_value` lets pass, unless it is text beyond ASCII."""
+    kinds = set(accepted_types(column)) - {object, float, Decimal}
+    return frozenset({*kinds, type(None)})
 
 
 def listed(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
