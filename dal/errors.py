@@ -34,6 +34,7 @@ behind follows the manual's "InnoDB Error Handling".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
@@ -177,7 +178,16 @@ class UnencodableAnswer(Error, TypeError):
 
 
 class NotFound(Error, LookupError):
-    """No row has this identity, or fits these conditions."""
+    """No row has this identity, or fits these conditions.
+
+    Attributes:
+        keys: The keys that no row has, all of them; empty where conditions were asked for.
+            `get_many` gives those of several columns as tuples.
+    """
+
+    def __init__(self, message: str, *, keys: Sequence[Any] = (), **named: Any) -> None:
+        super().__init__(message, **named)
+        self.keys = tuple(keys)
 
 
 class MultipleFound(Error, LookupError):

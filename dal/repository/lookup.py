@@ -53,7 +53,7 @@ class Lookup(Source[Row]):
             lock: Such as "update"; with "skip locked" a locked row counts as missing.
 
         Raises:
-            NotFound: some have no row; names the first ten.
+            NotFound: some have no row; its `keys` are those, its text names the first ten.
             InvalidArgument: not a list of keys, or one of them is none; no such lock.
         """
         if isinstance(identities, str | bytes | Mapping) or not isinstance(identities, Iterable):
@@ -69,10 +69,11 @@ class Lookup(Source[Row]):
             found.update(self._by_the_server(unsure, options, lock))
             missing = [key for key in missing if key not in found]
         if missing:
-            names = ", ".join(repr(key[0] if len(key) == 1 else key) for key in missing[:10])
-            more = ", ..." if len(missing) > 10 else ""
+            missed = [key[0] if len(key) == 1 else key for key in missing]
+            names = ", ".join(map(repr, missed[:10])) + (", ..." if len(missed) > 10 else "")
             raise NotFound(
-                f"{len(missing)} of {len(wanted)} keys have no {self.model.__name__}: {names}{more}"
+                f"{len(missed)} of {len(wanted)} keys have no {self.model.__name__}: {names}",
+                keys=missed,
             )
         return [found[key] for key in keys]
 

@@ -62,7 +62,7 @@ class Reading(Source[Row]):
         """
         row = self.get(identity, options=options, lock=lock)
         if row is None:
-            raise NotFound(f"no {self.model.__name__} has the key {identity!r}")
+            raise NotFound(f"no {self.model.__name__} has the key {identity!r}", keys=[identity])
         return row
 
     def one(

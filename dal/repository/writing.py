@@ -184,7 +184,7 @@ class Writing(Source[Row]):
         if expected is not None and name is not None:
             stored = self.session.scalar(sa.select(getattr(self.model, name)).where(key))
         if stored is None:
-            raise NotFound(f"no {self.model.__name__} has the key {identity!r}")
+            raise NotFound(f"no {self.model.__name__} has the key {identity!r}", keys=[identity])
         raise StaleVersion(
             f"the {self.model.__name__} with the key {identity!r} has version {stored!r}, not "
             f"{expected!r}: another transaction changed it; run the whole unit of work again"

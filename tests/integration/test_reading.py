@@ -142,12 +142,17 @@ class TestManyKeys:
 
     def test_that_have_no_row_are_named(self, db):
         with db.scope(read_only=True):
-            with pytest.raises(NotFound, match=r"^2 of 4 keys have no Book: 9, 8$"):
+            with pytest.raises(NotFound, match=r"^2 of 4 keys have no Book: 9, 8$") as caught:
                 Books(db).get_many([1, 9, 2, 8, 9])
-            with pytest.raises(NotFound, match=r"^1 of 2 keys have no Chapter: \(2, 1\)$"):
+            assert caught.value.keys == (9, 8)
+            with pytest.raises(
+                NotFound, match=r"^1 of 2 keys have no Chapter: \(2, 1\)$"
+            ) as caught:
                 Chapters(db).get_many([(1, 1), (2, 1)])
-            with pytest.raises(NotFound, match=r"50 of 50 .*: 100, .*, 109, \.\.\.$"):
+            assert caught.value.keys == ((2, 1),)
+            with pytest.raises(NotFound, match=r"50 of 50 .*: 100, .*, 109, \.\.\.$") as caught:
                 Books(db).get_many(range(100, 150))
+            assert caught.value.keys == tuple(range(100, 150))
 
     def test_none_at_all_send_nothing(self, db, statements, connections):
         with db.scope(read_only=True):

@@ -60,10 +60,12 @@ def test_reading(db, accounts):
 
 def test_what_is_missing_or_not_alone_says_so(db, accounts):
     with db.scope(read_only=True):
-        with pytest.raises(NotFound, match="Account has the key 9"):
+        with pytest.raises(NotFound, match="Account has the key 9") as caught:
             accounts.get_one(9)
-        with pytest.raises(NotFound):
+        assert caught.value.keys == (9,)
+        with pytest.raises(NotFound) as caught:
             accounts.one(Account.owner == "nobody")
+        assert caught.value.keys == ()
         with pytest.raises(MultipleFound):
             accounts.one(Account.balance == 20)
         with pytest.raises(MultipleFound):
