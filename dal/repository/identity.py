@@ -123,6 +123,8 @@ def accepted_types(column: Any) -> tuple[type[Any], ...]:
     """
     if isinstance(column.type, sa.TypeDecorator | sa.Enum):  # they check values by themselves
         return (object,)
+    if column.type.__visit_name__ == "SET":  # a String that takes sets, and is compared with bits
+        return (object,)
     try:
         expected = column.type.python_type
     except NotImplementedError:
