@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class Line(dict[str, Any]):
     """The fields of the line, in their order; given to a logger in place of a message.
@@ -14,7 +16,7 @@ class Line(dict[str, Any]):
     """
 
     def __str__(self) -> str:
-        return json.dumps(self, separators=(",", ":"))
+        return _encode(self)
 
 
 def milliseconds(seconds: float) -> float:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 from dal.engine.line import Line, milliseconds
 from dal.engine.tally import Tally
@@ -14,6 +15,7 @@ from dal.errors import CommitOutcomeUnknown
 log = logging.getLogger("dal")
 
 
+Outcome = Literal["committed", "read", "rolled back", "failed", "unknown", "unused"]
 Write = Callable[[Line], object]
 
 
@@ -24,7 +26,7 @@ class Unit:
 
     def __init__(self) -> None:
         self.tally = Tally()
-        self.outcome = "unused"
+        self.outcome: Outcome = "unused"
         self.error: str | None = None
 
     def fail(self, error: BaseException) -> None:

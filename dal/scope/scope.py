@@ -35,6 +35,7 @@ from dal.engine.purpose import Purpose, connecting_for
 from dal.engine.tally import Tally
 from dal.engine.translate import named_error
 from dal.scope import statements
+from dal.scope.report import Outcome
 from dal.scope.session import Session
 
 log = logging.getLogger("dal")
@@ -308,7 +309,7 @@ class Scope:
             self.close()
 
     @property
-    def outcome(self) -> str:
+    def outcome(self) -> Outcome:
         """How `complete` ended, where it raised nothing."""
         if self._connection is None:
             return "unused"

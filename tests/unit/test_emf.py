@@ -2,14 +2,17 @@
 
 import copy
 import json
+import re
 import time
 from pathlib import Path
+from typing import get_args
 
 import fastjsonschema
 import pytest
 
-from dal import Database, Deadlock
-from dal.errors import CommitOutcomeUnknown
+from dal import CommitOutcomeUnknown, Database, Deadlock
+from dal.aws import emf
+from dal.scope.report import Outcome
 
 SCHEMA = json.loads(Path(__file__).with_name("embedded_metric_format.json").read_text())
 UNITS = {"Milliseconds": float, "Count": int}
@@ -137,3 +140,35 @@ def test_nothing_is_printed_unless_asked_for(report, capsys):
     with Database("mysql://app@127.0.0.1:1/shop", report=report).scope():
         pass
     assert capsys.readouterr() == ("", "")
+
+
+# What the page says, held to the code -------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "observability.md").read_text()
+
+
+def first_cells(head):
+    """The code in the first cell of each row of the table with this head."""
+    table = PAGE.partition(f"{head}\n")[2].partition("\n\n")[0]
+    cells = [row.split("|")[1] for row in table.splitlines()[1:]]
+    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+
+def test_the_page_has_every_field_of_a_line_in_its_order(caplog):
+    errors = [Deadlock("1"), LookupError()]
+
+    def unit():
+        raise errors.pop(0)
+
+    with pytest.raises(LookupError):
+        Database("mysql://app@127.0.0.1:1/shop", report="log").run(unit)
+    (record,) = caplog.records
+    assert first_cells("| Field | Unit | Meaning |") == list(record.msg)
+
+
+def test_the_page_has_every_metric():
+    assert first_cells("| Metric | Unit |") == [name for name, _ in emf.METRICS]
+
+
+def test_the_page_has_every_outcome():
+    assert first_cells("| Outcome | Meaning |") == list(get_args(Outcome))
