@@ -81,7 +81,8 @@ def outcomes(request, server):
         yield futures
         for future in futures.values():
             future.cancel()
-        results = {cell: one.result() for cell, one in futures.items() if not one.cancelled()}
+        done = {cell: one for cell, one in futures.items() if not one.cancelled()}
+        results = {cell: one.result() for cell, one in done.items() if one.exception() is None}
         if set(results) == set(matrix.CELLS):
             write_down(results, server.version)
         tell_how_near_it_was(request.config, results)

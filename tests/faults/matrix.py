@@ -1,49 +1,30 @@
 """The fault matrix: what strikes, when, and what the caller of the function gets to see.
 
-A cell is one invocation of `functions/deeds.py`: a transaction of two UPDATEs, struck once by one
-fault at one stage, with one attempt or with three. `TABLE` says for each how it ends.
+A cell is one invocation of `functions/deeds.py`: a transaction of two UPDATEs, or two SELECTs in a
+read-only scope, struck once by one fault at one stage, with one attempt or with three. `TABLES` say
+for each how it ends.
 """
 
 import contextlib
 import secrets
-import threading
-import time
 from dataclasses import dataclass
 
-import pymysql
-from lanes import SETTLED, eventually, query
-
-from dal.testing.proxy import Fault
-
-# Stages, in the order in which an invocation comes through them.
-CONNECT = "connect"
-GREETING = "handshake: greeting"
-TLS = "handshake: TLS"
-LOGIN = "handshake: login"
-SESSION = "handshake: the SET"
-FIRST = "first statement"
-LATER = "later statement"
-BEFORE = "before COMMIT"
-SENT = "COMMIT sent"
-ANSWERED = "COMMIT answered"
-
-#: Where the proxy holds or breaks the line. The fault strikes before the bytes are passed on, at
-#: ANSWERED after the server has done its part. BEFORE is between two packets.
-MOMENTS = {
-    CONNECT: "accept",
-    GREETING: "greeting",
-    TLS: "tls",
-    LOGIN: "login",
-    SESSION: 1,
-    FIRST: 2,
-    LATER: 3,
-    SENT: 4,
-    ANSWERED: 4,
-}
-STEPS = {FIRST: 1, LATER: 2}
-#: Seconds that the unit lies idle before COMMIT, where BEFORE is the stage; and where the server
-#: shuts down meanwhile, which takes it longer.
-PAUSE, LONG_PAUSE = 1.0, 4.0
+from breaking import (
+    ANSWERED,
+    BEFORE,
+    CONNECT,
+    FAULTS,
+    FIRST,
+    GREETING,
+    LATER,
+    LOGIN,
+    LONG_PAUSE,
+    PAUSE,
+    SENT,
+    SESSION,
+    TLS,
+)
+from lanes import SETTLED, query
 
 # What the caller sees; an error means that nothing is stored, but for the last.
 DONE = "done"
@@ -67,7 +48,7 @@ def either(*ends):
 
 #: fault -> stage -> how it ends: with one attempt, with three. A stage that is missing cannot be:
 #: nothing swallows an answer where none is given, nobody kills a session that is not there yet.
-TABLE = {
+WRITES = {
     "cut": {
         CONNECT: (DONE, DONE),
         GREETING: (DONE, DONE),
@@ -159,6 +140,10 @@ TABLE = {
         FIRST: (LATE, LATE),
         LATER: (LATE, LATE),
     },
+    "lock wait, with innodb_rollback_on_timeout": {
+        FIRST: (LOCKED, DONE),
+        LATER: (LOCKED, DONE),
+    },
     "account full for a moment": {
         CONNECT: (DONE, DONE),
     },
@@ -214,6 +199,77 @@ TABLE = {
         SENT: (UNKNOWN, UNKNOWN),
         ANSWERED: (STORED, STORED),
     },
+    "shutdown and restart while it waits for a lock": {
+        FIRST: (LOST, DONE),
+        LATER: (LOST, DONE),
+    },
+}
+
+#: The same for two SELECTs; connecting does not know what comes after it.
+READS = {
+    "cut": {
+        FIRST: (LOST, DONE),
+        LATER: (LOST, DONE),
+        BEFORE: (DONE, DONE),
+    },
+    "RST": {
+        FIRST: (LOST, DONE),
+        LATER: (LOST, DONE),
+        BEFORE: (DONE, DONE),
+    },
+    "stall": {
+        FIRST: (LATE, LATE),
+        LATER: (LATE, LATE),
+    },
+    "stall, with a statement_timeout": {
+        FIRST: (SLOW, SLOW),
+        LATER: (SLOW, SLOW),
+    },
+    "swallow the answer": {
+        FIRST: (LATE, LATE),
+        LATER: (LATE, LATE),
+    },
+    "drip": {
+        FIRST: (LATE, LATE),
+        LATER: (LATE, LATE),
+    },
+    "KILL": {
+        FIRST: (LOST, DONE),
+        LATER: (LOST, DONE),
+        BEFORE: (DONE, DONE),
+    },
+    "lock wait without end": {
+        FIRST: (DONE, DONE),
+        LATER: (DONE, DONE),
+    },
+    "read-only": {
+        FIRST: (DONE, DONE),
+        LATER: (DONE, DONE),
+        BEFORE: (DONE, DONE),
+    },
+    "SIGKILL and restart": {
+        FIRST: (LOST, DONE),
+        LATER: (LOST, DONE),
+        BEFORE: (DONE, DONE),
+    },
+    "shutdown and restart": {
+        FIRST: (LOST, DONE),
+        LATER: (LOST, DONE),
+        BEFORE: (DONE, DONE),
+    },
+}
+
+TABLES = {"write": WRITES, "read": READS}
+
+#: What the server must have said, where the caller gets to see that it said something.
+NUMBERS = {
+    "KILL QUERY while it waits for a lock": 1317,
+    "deadlock": 1213,
+    "lock wait": 1205,
+    "lock wait, with innodb_rollback_on_timeout": 1205,
+    "read-only": 1290,
+    "read-only for a moment": 1290,
+    "shutdown and restart while it waits for a lock": 1053,
 }
 
 #: What concerns every account of a server, and so wants one of its own.
@@ -224,12 +280,22 @@ SERVER_WIDE = {
     "SIGKILL",
     "SIGKILL and restart",
     "shutdown and restart",
+    "shutdown and restart while it waits for a lock",
+    "lock wait, with innodb_rollback_on_timeout",
 }
-RESTARTS = {"SIGKILL", "SIGKILL and restart", "shutdown and restart"}
+RESTARTS = {
+    "SIGKILL",
+    "SIGKILL and restart",
+    "shutdown and restart",
+    "shutdown and restart while it waits for a lock",
+}
 ON_THE_LINE = {"cut", "cut each time", "RST", "stall", "swallow the answer", "drip"}
+#: Those whose time is waited out.
+SILENT = {"stall", "swallow the answer", "drip", "lock wait without end"}
 DATABASES = {
     "stall, with a statement_timeout": "hasty",
     "lock wait": "brief",
+    "lock wait, with innodb_rollback_on_timeout": "brief",
     "lock wait without end": "enduring",
     "password changed, and known": "vault",
 }
@@ -239,11 +305,11 @@ DATABASES = {
 LEFT_OPEN = {("stall", SESSION)}
 
 #: The cells of an everyday run; all of them where DAL_TEST_FAULTS says "all".
-SOME_STAGES = {(LATER, 1), (LATER, 3), (ANSWERED, 3), (LOGIN, 3), (CONNECT, 1)}
+SOME_STAGES = {(LATER, 1), (LATER, 3), (BEFORE, 3), (ANSWERED, 3), (LOGIN, 3), (CONNECT, 1)}
+SOME_READS = {"cut", "KILL", "lock wait without end"}
 SOME_OF_A_SERVER = {
     ("read-only", LATER),
     ("SIGKILL and restart", LATER),
-    ("SIGKILL and restart", ANSWERED),
     ("shutdown and restart", SENT),
 }
 
@@ -256,9 +322,10 @@ class Cell:
     stage: str
     attempts: int
     wire: str = "TLS"
+    unit: str = "write"
 
     def __str__(self):
-        return f"{self.fault}, {self.stage}, {self.wire}, attempts={self.attempts}"
+        return f"{self.unit}, {self.fault}, {self.stage}, {self.wire}, attempts={self.attempts}"
 
     @property
     def server_wide(self):
@@ -267,11 +334,15 @@ class Cell:
     @property
     def expected(self):
         """Each end that will do, as what the caller sees and what the table holds."""
-        ends = TABLE[self.fault][self.stage][self.attempts > 1].split(" or ")
+        ends = TABLES[self.unit][self.fault][self.stage][self.attempts > 1].split(" or ")
+        stores = {DONE, STORED} if self.unit == "write" else {}
         return {
-            (end.removesuffix(", stored"), "whole" if end in {DONE, STORED} else "nothing")
-            for end in ends
+            (end.removesuffix(", stored"), "whole" if end in stores else "nothing") for end in ends
         }
+
+    @property
+    def number(self):
+        return NUMBERS.get(self.fault)
 
     @property
     def may_leave_its_session(self):
@@ -286,7 +357,9 @@ class Cell:
     @property
     def timeout(self):
         """Seconds that the function gets; a server needs a few to come back."""
-        return 12.0 if self.fault in RESTARTS else 3.0
+        if self.fault in RESTARTS:
+            return 12.0
+        return 2.0 if self.fault in SILENT else 3.0
 
     @property
     def database(self):
@@ -298,14 +371,17 @@ class Cell:
     def everyday(self):
         if self.wire == "clear":
             return False
+        if self.unit == "read":
+            return (self.stage, self.attempts) == (LATER, 3) and self.fault in SOME_READS
         if self.server_wide:
             return self.attempts == 3 and (self.fault, self.stage) in SOME_OF_A_SERVER
         return (self.stage, self.attempts) in SOME_STAGES
 
 
 CELLS = [
-    Cell(fault, stage, attempts, wire)
-    for fault, stages in TABLE.items()
+    Cell(fault, stage, attempts, wire, unit)
+    for unit, table in TABLES.items()
+    for fault, stages in table.items()
     for stage in stages
     for wire in (("TLS", "clear") if fault in ON_THE_LINE and stage != TLS else ("TLS",))
     for attempts in (1, 3)
@@ -322,6 +398,7 @@ class Outcome:
     runs: int
     same_process: bool
     settled: bool
+    said: str
     log: str
 
 
@@ -333,12 +410,13 @@ def outcome(cell, lane):
     lane.log_in_once()
     if lane.function.pid is None:  # a cold start is no subject here
         lane.function.timeout = 20.0
-        lane.function.invoke({"token": "", "database": "usual", "attempts": 1, "pause": 0})
+        lane.function.invoke({"token": "", "unit": "read", "database": "usual", "attempts": 1})
     process = lane.function.pid
     lane.proxy.reset()
     lane.function.timeout = cell.timeout
     event = {
         "token": token,
+        "unit": cell.unit,
         "database": cell.database,
         "attempts": cell.attempts,
         "pause": cell.pause,
@@ -354,289 +432,45 @@ def outcome(cell, lane):
     lane.proxy.release()
     with lane.admin() as admin:
         times = query(admin, "SELECT times FROM deed WHERE token = %s ORDER BY step", token)
+    error = invocation.error or {"errorType": DONE, "errorMessage": ""}
+    right = [1, 1] if cell.unit == "write" else [0, 0]
     return Outcome(
-        seen=DONE if invocation.error is None else invocation.error["errorType"],
+        seen=DONE if invocation.payload == right else error["errorType"],
         stored={((0,), (0,)): "nothing", ((1,), (1,)): "whole"}.get(times, f"{times}"),
         seconds=invocation.duration,
         runs=invocation.log.count("the unit runs"),
         same_process=lane.function.pid == process,
         settled=settled,
+        said=error["errorMessage"],
         log=invocation.log[-3000:],
     )
-
-
-# The faults: each a context manager around the invocation ----------------------------------------
-
-
-def on_the_line(action, **options):
-    @contextlib.contextmanager
-    def fault(lane, stage, token):
-        if stage == BEFORE:
-
-            def strike():
-                time.sleep(PAUSE / 3)
-                lane.break_now(action)
-
-            with lane.on_strike(idle_after_the_last_statement(lane), strike):
-                yield
-        else:
-            armed = lane.proxy.on(MOMENTS[stage], action, answer=stage == ANSWERED, **options)
-            yield
-            assert armed.fired, f"never came: {armed.moment!r}"
-
-    return fault
-
-
-def idle_after_the_last_statement(lane) -> Fault:
-    """Strikes when the answer to the last statement passes; changes nothing."""
-    return lane.proxy.on(3, "drip", answer=True, interval=0.0)
-
-
-@contextlib.contextmanager
-def held(lane, stage, act):
-    """Hold the line at the stage, `act`, and let go: the client notices nothing before that."""
-    if stage == BEFORE:
-        fault = idle_after_the_last_statement(lane)
-    elif stage == ANSWERED:
-        fault = lane.proxy.on(4, "swallow")
-        original = act
-
-        def act():
-            time.sleep(0.2)  # the server is to have answered
-            original()
-    else:
-        fault = lane.proxy.on(MOMENTS[stage], "stall")
-    with lane.on_strike(fault, act):
-        yield
-
-
-@contextlib.contextmanager
-def kill(lane, stage, token):
-    with held(lane, stage, lane.kill_sessions):
-        yield
-
-
-@contextlib.contextmanager
-def rival(lane, stage, token):
-    """A transaction that holds the row of this stage's statement; give its cursor."""
-    with lane.admin(autocommit=False) as connection, connection.cursor() as cursor:
-        row = (token, STEPS[stage])
-        cursor.execute("UPDATE deed SET times = times + 100 WHERE token = %s AND step = %s", row)
-        yield cursor
-        with contextlib.suppress(pymysql.Error):
-            connection.rollback()
-
-
-def passes(lane, stage) -> Fault:
-    """Strikes when the stage's request passes; changes nothing."""
-    return lane.proxy.on(MOMENTS[stage], "drip", interval=0.0)
-
-
-def kill_in_a_lock_wait(what="CONNECTION"):
-    waiting = (
-        "SELECT 1 FROM information_schema.processlist WHERE user = %s AND info LIKE 'UPDATE%%'"
-    )
-
-    @contextlib.contextmanager
-    def fault(lane, stage, token):
-        def strike():
-            with lane.server.connect() as root:
-                assert eventually(lambda: query(root, waiting, lane.name), 5)
-            lane.kill_sessions(what)
-            if what == "CONNECTION":
-                holder.connection.rollback()
-
-        with rival(lane, stage, token) as holder, lane.on_strike(passes(lane, stage), strike):
-            yield
-
-    return fault
-
-
-@contextlib.contextmanager
-def deadlock(lane, stage, token):
-    def strike():
-        wants_the_first = "UPDATE deed SET times = times + 100 WHERE token = %s AND step = 1"
-        waiting = threading.Thread(target=lambda: holder.execute(wants_the_first, (token,)))
-        waiting.start()
-        time.sleep(0.3)
-        lane.let_go()
-        waiting.join()
-        holder.connection.rollback()
-
-    with rival(lane, stage, token) as holder:
-        # InnoDB ends the transaction that has written less.
-        heavy = [(f"{token[:4]}{number:04}", 9) for number in range(50)]
-        holder.executemany("INSERT INTO deed VALUES (%s, %s, 0)", heavy)
-        with lane.on_strike(lane.proxy.on(MOMENTS[stage], "stall"), strike):
-            yield
-
-
-@contextlib.contextmanager
-def lock_wait(lane, stage, token):
-    def strike():
-        # Until the second attempt comes, or (with one attempt) will not come any more.
-        eventually(lambda: len(lane.proxy.connections) > 1, 3.5)
-        holder.connection.rollback()
-
-    with rival(lane, stage, token) as holder, lane.on_strike(passes(lane, stage), strike):
-        yield
-
-
-@contextlib.contextmanager
-def endless_lock_wait(lane, stage, token):
-    with rival(lane, stage, token):
-        yield
-
-
-def account_full(seconds=None):
-    @contextlib.contextmanager
-    def fault(lane, stage, token):
-        limit = "ALTER USER %s@'%%' WITH MAX_USER_CONNECTIONS %d"
-        with lane.server.connect() as root:
-            query(root, limit % (lane.name, 1))
-        # Only now: a connection made under no limit is not counted.
-        occupant = lane.occupy()
-        leaving = threading.Timer(seconds or 60, occupant.close)
-        leaving.start()
-        try:
-            yield
-        finally:
-            leaving.cancel()
-            leaving.join()
-            with contextlib.suppress(pymysql.Error):
-                occupant.close()
-            with lane.server.connect() as root:
-                query(root, limit % (lane.name, 0))
-
-    return fault
-
-
-def password_changed(*, known):
-    @contextlib.contextmanager
-    def fault(lane, stage, token):
-        alter = f"ALTER USER {lane.name}@'%%' IDENTIFIED BY %s"
-
-        def strike():
-            with lane.server.connect() as root:
-                query(root, alter, "an other")
-            if known:
-                lane.vault.write_text("an other")
-
-        try:
-            with held(lane, stage, strike):
-                yield
-        finally:
-            with lane.server.connect() as root:
-                query(root, alter, lane.password)
-            lane.vault.write_text(lane.password)
-
-    return fault
-
-
-@contextlib.contextmanager
-def server_full(lane, stage, token):
-    with lane.server.connect() as root, contextlib.ExitStack() as occupants:
-        ((usual,),) = query(root, "SELECT @@max_connections")
-        query(root, "SET GLOBAL max_connections = 10")
-        try:
-            with contextlib.suppress(pymysql.OperationalError):
-                while True:
-                    occupants.enter_context(lane.occupy())
-            yield
-        finally:
-            query(root, f"SET GLOBAL max_connections = {usual}")
-
-
-@contextlib.contextmanager
-def read_only(lane, stage, token):
-    def strike():
-        query(root, "SET GLOBAL super_read_only = ON")
-
-    with lane.server.connect() as root:
-        try:
-            with held(lane, stage, strike):
-                yield
-        finally:
-            query(root, "SET GLOBAL read_only = OFF")
-
-
-@contextlib.contextmanager
-def read_only_for_a_moment(lane, stage, token):
-    def strike():
-        query(root, "SET GLOBAL super_read_only = ON")
-        again = lane.proxy.on("login", "stall")
-        lane.let_go()
-        again.wait(1.5)  # the second attempt, if one comes
-        query(root, "SET GLOBAL read_only = OFF")
-
-    with lane.server.connect() as root:
-        try:
-            with held(lane, stage, strike):
-                yield
-        finally:
-            query(root, "SET GLOBAL read_only = OFF")
-
-
-def server_ends(how, *, comes_back):
-    @contextlib.contextmanager
-    def fault(lane, stage, token):
-        def strike():
-            getattr(lane.server, how)()
-            lane.let_go()
-            if comes_back:
-                lane.server.start()
-
-        try:
-            with held(lane, stage, strike):
-                yield
-        finally:
-            lane.server.start()
-
-    return fault
-
-
-FAULTS = {
-    "cut": on_the_line("cut"),
-    "cut each time": on_the_line("cut", times=None),
-    "RST": on_the_line("reset"),
-    "stall": on_the_line("stall"),
-    "stall, with a statement_timeout": on_the_line("stall"),
-    "swallow the answer": on_the_line("swallow"),
-    "drip": on_the_line("drip", interval=0.7),
-    "KILL": kill,
-    "KILL while it waits for a lock": kill_in_a_lock_wait(),
-    "KILL QUERY while it waits for a lock": kill_in_a_lock_wait("QUERY"),
-    "deadlock": deadlock,
-    "lock wait": lock_wait,
-    "lock wait without end": endless_lock_wait,
-    "account full for a moment": account_full(0.4),
-    "account full": account_full(),
-    "password changed": password_changed(known=False),
-    "password changed, and known": password_changed(known=True),
-    "server full": server_full,
-    "read-only": read_only,
-    "read-only for a moment": read_only_for_a_moment,
-    "SIGKILL": server_ends("kill", comes_back=False),
-    "SIGKILL and restart": server_ends("kill", comes_back=True),
-    "shutdown and restart": server_ends("shut_down", comes_back=True),
-}
 
 
 # The table for people ----------------------------------------------------------------------------
 
 
 def as_markdown(outcomes):
-    """Return the outcomes, a dictionary from cell to outcome, as a Markdown table."""
-    rows = ["| fault | stage | `attempts=1` | `attempts=3` |", "|---|---|---|---|"]
-    for fault, stages in TABLE.items():
+    """Return the outcomes, a dictionary from cell to outcome, as a Markdown table for each unit."""
+    return "\n\n".join(
+        "\n".join([f"### {TITLES[unit]}", "", *HEAD, *_rows(outcomes, unit)]) for unit in TABLES
+    )
+
+
+TITLES = {"write": "Two UPDATEs and COMMIT", "read": "Two SELECTs in a read-only scope"}
+HEAD = ["| fault | stage | `attempts=1` | `attempts=3` |", "|---|---|---|---|"]
+
+
+def _rows(outcomes, unit):
+    for fault, stages in TABLES[unit].items():
         for stage in stages:
             columns = []
             for attempts in (1, 3):
+                where = (unit, fault, stage, attempts)
                 ends = {
-                    f"{one.seen}: {one.stored}"
+                    one.seen if unit == "read" else f"{one.seen}: {one.stored}"
                     for cell, one in outcomes.items()
-                    if (cell.fault, cell.stage, cell.attempts) == (fault, stage, attempts)
+                    if (cell.unit, cell.fault, cell.stage, cell.attempts) == where
                 }
                 columns.append("; or ".join(sorted(ends)))
-            rows.append(f"| {fault} | {stage} | {' | '.join(columns)} |")
-    return "\n".join(rows)
+            shown = "before the answer" if (unit, stage) == ("read", BEFORE) else stage
+            yield f"| {fault} | {shown} | {' | '.join(columns)} |"

@@ -15,6 +15,8 @@ from dal.testing._rung import MYSQL_OPTIONS, connect
 
 # The ladder's servers may lose what they acknowledged a moment before they were killed.
 DURABLE = ("--innodb-flush-log-at-trx-commit=2",)
+# Such a server undoes the whole transaction where a wait for a row ends, not only the statement.
+WHOLE = ("--innodb-rollback-on-timeout=ON",)
 PATIENCE = 60.0
 
 
@@ -38,7 +40,7 @@ class Restartable:
             self._keeper = Keeper("container", name)
             self._container = self._client.containers.run(
                 image,
-                [*MYSQL_OPTIONS, *DURABLE],
+                [*MYSQL_OPTIONS, *DURABLE, *WHOLE],
                 name=name,
                 environment={"MYSQL_ROOT_PASSWORD": self.password},
                 ports={"3306/tcp": (self.host, self.port)},

@@ -1,6 +1,6 @@
 """Several functions write and read while faults strike each second: nothing lost, none doubled.
 
-DAL_TEST_MINUTES says how long (a quarter of one if it does not), DAL_TEST_SEED repeats a run:
+DAL_TEST_MINUTES says how long (ten seconds if it does not), DAL_TEST_SEED repeats a run:
 the same operations in each worker, the same faults at the same seconds. How they meet is the
 system's affair.
 """
@@ -29,7 +29,7 @@ from history import (
 )
 from lanes import Lane, query
 
-SECONDS = float(os.environ.get("DAL_TEST_MINUTES", "0.25")) * 60
+SECONDS = float(os.environ.get("DAL_TEST_MINUTES", "0.17")) * 60
 SEED = int(os.environ.get("DAL_TEST_SEED", random.SystemRandom().randrange(1_000_000)))
 WORKERS = 4
 TIMEOUT = 3.0

@@ -9,6 +9,8 @@ def test_the_caller_is_told_what_is_in_the_table(mysql, cell, outcomes):
     if not isinstance(outcome, Outcome):
         pytest.skip(outcome)
     assert (outcome.seen, outcome.stored) in cell.expected, outcome.log
+    if cell.number is not None and outcome.seen not in {"done", "DeadlineExceeded"}:
+        assert f"MySQL error {cell.number}" in outcome.said
     assert outcome.seconds < cell.timeout
     assert outcome.same_process  # neither killed nor ended: it answered
     assert outcome.settled  # nothing of it is left on the server

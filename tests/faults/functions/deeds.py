@@ -1,4 +1,4 @@
-"""One unit of work in two statements, each of which counts in a row of its own."""
+"""A unit of work in two statements, each of which counts in a row of its own; or reads it."""
 
 import os
 import time
@@ -9,6 +9,7 @@ from sqlalchemy import text
 from dal import Database
 
 TALLY = text("UPDATE deed SET times = times + 1 WHERE token = :token AND step = :step")
+LOOK = text("SELECT times FROM deed WHERE token = :token AND step = :step")
 
 
 def from_the_vault():
@@ -26,19 +27,27 @@ DATABASES = {
 }
 
 
-def on(database):
-    def deed(event, context):
+def units_on(database):
+    def steps(event, statement):
         print("the unit runs")  # noqa: T201  # the log tells how often
         for step in (1, 2):
-            database.session.execute(TALLY, {"token": event["token"], "step": step})
+            yield database.session.execute(statement, {"token": event["token"], "step": step})
         time.sleep(event.pop("pause", 0))  # once: the same event comes to each attempt
-        return "done"
 
-    return {attempts: database.handler(attempts=attempts)(deed) for attempts in (1, 3)}
+    def write(event, context):
+        return [done.rowcount for done in steps(event, TALLY)]
+
+    def read(event, context):
+        return [found.scalar() for found in steps(event, LOOK)]
+
+    for unit in (write, read):
+        for attempts in (1, 3):
+            decorate = database.handler(attempts=attempts, read_only=unit is read)
+            yield (unit.__name__, attempts), decorate(unit)
 
 
-UNITS = {name: on(database) for name, database in DATABASES.items()}
+UNITS = {name: dict(units_on(database)) for name, database in DATABASES.items()}
 
 
 def handler(event, context):
-    return UNITS[event["database"]][event["attempts"]](event, context)
+    return UNITS[event["database"]][event["unit"], event["attempts"]](event, context)
