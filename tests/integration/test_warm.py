@@ -16,6 +16,12 @@ from dal.testing.proxy import Proxy
 ID = sa.text("SELECT CONNECTION_ID()")
 
 
+@pytest.fixture(autouse=True)
+def _nobody_loses_patience(monkeypatch):
+    """A loaded machine takes its time, which is the subject of few tests here."""
+    monkeypatch.setattr(dal.engine.warm, "PATIENCE", 20.0)
+
+
 @pytest.fixture
 def make(environment, db):
     """Make databases that keep a session, and close it at the end."""
@@ -69,12 +75,16 @@ def session_id(database, **options):
         return session.scalar(ID)
 
 
-def at_rest(proxy):
-    """The round trips, once the answers that nobody waits for have come."""
-    count = None
-    while count != (count := proxy.round_trips):
-        time.sleep(0.05)
-    return count
+#: A first scope's login, SET, SELECT and COMMIT, and the wiping, for whose answer nobody waits.
+FIRST = 5
+
+
+def after(proxy, round_trips):
+    """Wait until so many round trips are done."""
+    end = time.monotonic() + 5
+    while proxy.round_trips < round_trips and time.monotonic() < end:
+        time.sleep(0.005)
+    assert proxy.round_trips == round_trips
 
 
 class TestTheWire:
@@ -90,20 +100,19 @@ class TestTheWire:
 
     def test_a_read_only_scope_costs_the_one_set_and_the_select(self, wire):
         proxy, database = wire
-        before = at_rest(proxy)
+        after(proxy, FIRST)
         with database.scope(read_only=True) as session:
             session.scalar(ID)
-            assert proxy.round_trips - before == 2
+            assert proxy.round_trips == FIRST + 2
 
     def test_an_insert_costs_the_one_set_the_insert_and_the_commit(self, wire, ask):
         proxy, database = wire
-        before = at_rest(proxy)
+        after(proxy, FIRST)
         with database.scope():
             Accounts(database).add(Account(owner="ada"))
-            assert proxy.round_trips - before == 2
+            assert proxy.round_trips == FIRST + 2
         assert ask("SELECT owner FROM account") == (("ada",),)
-        # ... and what nobody waits for: the session is wiped.
-        assert at_rest(proxy) - before == 4
+        after(proxy, FIRST + 4)  # COMMIT, and the wiping
         assert len(proxy.connections) == 1
 
     def test_nobody_waits_for_the_wiping(self, wire):
@@ -314,7 +323,8 @@ class TestASurprise:
         assert len(proxy.connections) == 2
 
     @pytest.mark.parametrize("action", ["cut", "reset", "swallow", "stall"])
-    def test_at_the_one_set_is_unseen(self, line, ask, action):
+    def test_at_the_one_set_is_unseen(self, line, ask, monkeypatch, action):
+        monkeypatch.setattr(dal.engine.warm, "PATIENCE", 0.5)
         proxy, database = line
         struck = proxy.on(b"SET NAMES", action)
         with database.scope():
@@ -363,7 +373,7 @@ class TestASurprise:
 
     def test_in_a_child_that_disposes_first_says_nothing_on_the_parents_line(self, line):
         proxy, database = line
-        at_rest(proxy)
+        after(proxy, FIRST)
         said = proxy.connections[0].packets
         child = os.fork()
         if child == 0:

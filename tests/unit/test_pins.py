@@ -1,10 +1,15 @@
 """What pins behind RDS Proxy, by its documented rules, and the recordings that are read for it."""
 
+import dataclasses
 import json
 
 import pytest
 
 from dal.doctor.pins import LONGEST, Pin, pins_of, read_recording
+from dal.engine import Settings
+from dal.engine.deadline import NEVER, Deadline
+from dal.engine.purpose import Purpose
+from dal.engine.session_state import session_state
 
 PINS = {
     "SELECT '" + "x" * LONGEST + "'": "more than 16 KB",
@@ -75,6 +80,19 @@ def test_this_pins_and_the_reason_says_why(statement):
 @pytest.mark.parametrize("statement", PASSES)
 def test_this_does_not_pin(statement):
     assert pins_of([statement]) == []
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("deadline", [NEVER, Deadline(3)])
+def test_the_one_set_of_proxy_mode_does_not_pin_and_is_the_same_for_every_deadline(
+    read_only, deadline
+):
+    settings = Settings(host="proxy.example", user="shop", database="shop", proxy=True)
+    sent = session_state(settings, Purpose(read_only, deadline), is_mariadb=False)
+    assert pins_of([sent]) == []
+    assert sent == session_state(settings, Purpose(read_only), is_mariadb=False)
+    direct = dataclasses.replace(settings, proxy=False)
+    assert pins_of([session_state(direct, Purpose(read_only), is_mariadb=False)])
 
 
 def test_the_same_statement_is_told_once_in_the_order_of_the_run():
