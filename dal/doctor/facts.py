@@ -150,7 +150,11 @@ class Facts:
     def is_rds(self) -> bool:
         """Whether AWS runs it: its directories are named so, or the address."""
         places = self.variables.get("basedir", "") + self.variables.get("datadir", "")
-        return "rdsdb" in places or ".rds.amazonaws.com" in self.settings.host
+        return (
+            self.aurora is not None
+            or "rdsdb" in places
+            or ".rds.amazonaws.com" in self.settings.host
+        )
 
     @property
     def has_proxy_endpoint(self) -> bool:
@@ -173,13 +177,19 @@ class Facts:
             product = f"{'RDS for ' * self.is_rds}MySQL {self.version}"
         return f"{product} behind RDS Proxy" if self.behind_proxy else product
 
-    def set_to(self, name: str, value: str) -> str:
-        """Return how to set a variable on this server for good."""
-        assignment = f"{name} = {value}"
-        if self.aurora:
-            return f"set {assignment} in the DB cluster parameter group"
+    def set_to(self, name: str, value: str, *, at_start: bool = False) -> str:
+        """Return how to set a variable on this server for good, perhaps only as it starts."""
         if self.is_rds:
-            return f"set {assignment} in the DB parameter group"
+            group = "DB cluster parameter group" if self.aurora else "DB parameter group"
+            bare = value.strip("'")
+            return f"set {name} = {bare} in the {group}" + (", and reboot" if at_start else "")
+        if not at_start:
+            also = ", and the same in the server's configuration file" if self.is_mariadb else ""
+            return f"SET {'GLOBAL' if self.is_mariadb else 'PERSIST'} {name} = {value}{also}"
         if self.is_mariadb:
-            return f"SET GLOBAL {assignment}, and the same in the server's configuration file"
-        return f"SET PERSIST {assignment}"
+            return f"set {name} = {value} in the server's configuration file, and restart it"
+        return f"SET PERSIST_ONLY {name} = {value}, and restart the server"
+
+    def kill(self, connection: int) -> str:
+        """Return the statement that ends another's connection; RDS has a procedure for it."""
+        return f"CALL mysql.rds_kill({connection})" if self.is_rds else f"KILL {connection}"

@@ -176,6 +176,16 @@ class TestRDS:
         advice = finding("binary log", facts(variables=RDS | {"sync_binlog": "0"})).advice
         assert advice == "set sync_binlog = 1 in the DB parameter group"
 
+    def test_is_told_in_its_own_words(self):
+        seen = facts(
+            variables=RDS | {"system_time_zone": "CET", "transaction_isolation": "SERIALIZABLE"},
+            transactions=[Transaction(9, 300, False, 0, 0, None)],
+        )
+        assert finding("time zone", seen).advice == "set time_zone = UTC in the DB parameter group"
+        assert "set transaction_isolation = READ-COMMITTED in" in finding("isolation", seen).advice
+        assert finding("lock timeout", seen).advice.endswith("and reboot")
+        assert "CALL mysql.rds_kill(9)" in finding("long transactions", seen).advice
+
     def test_is_known_by_its_address_too(self):
         assert facts(host="shop.c1x.eu-west-1.rds.amazonaws.com").server == "RDS for MySQL 9.7.4"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 
 from dal.doctor.facts import Facts
@@ -25,21 +26,21 @@ def budget(facts: Facts) -> Outcome:
     most = facts.counter("Max_used_connections")
     seen = f"{others} open beside this one, {most} at most since {_since(facts)}"
     asked = facts.asked
-    more = f"{_FEWER}, or {facts.set_to('max_connections', '...')}"
-    if asked.concurrency is None:
-        found = ok(f"max_connections = {limit}; {seen}; --concurrency N does the arithmetic")
-    else:
+    needed = 0
+    found = ok(f"max_connections = {limit}; {seen}; --concurrency N does the arithmetic")
+    if asked.concurrency is not None:
         needed = asked.concurrency * asked.processes + asked.reserve
         wanted = (
             f"max_connections = {limit}, {needed} wanted ({asked.concurrency} functions at once x "
             f"{asked.processes} + {asked.reserve} in reserve)"
         )
-        if needed > limit:
-            more = f"{_FEWER}, or {facts.set_to('max_connections', str(needed))}"
-            return fail(f"{wanted}; {seen}", more)
-        if needed + others > limit:
-            return warn(f"{wanted}: too few unless the {others} open now are those functions", more)
         found = ok(f"{wanted}; {seen}")
+    enough = max(needed + others, math.ceil(most / HIGH_WATER) + 1)
+    more = f"{_FEWER}, or {facts.set_to('max_connections', str(enough))}"
+    if needed > limit:
+        return fail(f"{wanted}; {seen}", more)
+    if needed and needed + others > limit:
+        return warn(f"{wanted}: too few unless the {others} open now are those functions", more)
     if most >= limit * HIGH_WATER:
         return warn(f"{most} of {limit} were open at once since {_since(facts)}", more)
     return found
@@ -66,7 +67,7 @@ def refused(facts: Facts) -> Outcome:
     count = facts.counter("Connection_errors_max_connections")
     if count:
         return warn(
-            f"{count} logins refused since {_since(facts)}: the server was full",
+            f"{count} login{'s' * (count > 1)} refused since {_since(facts)}: the server was full",
             f"{_FEWER}, or {facts.set_to('max_connections', '...')}",
         )
     return ok(f"no login refused since {_since(facts)} for want of connections")

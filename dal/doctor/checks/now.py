@@ -17,7 +17,7 @@ def long_transactions(facts: Facts) -> Outcome:
     return warn(
         f"{_named(oldest)} is open for {oldest.age} s with {oldest.rows_locked} rows locked and "
         f"{oldest.rows_modified} changed{others}",
-        f"find out what it waits for; KILL {oldest.connection} ends it and rolls it back",
+        f"find out what it waits for; {facts.kill(oldest.connection)} ends it and rolls it back",
     )
 
 

@@ -87,7 +87,7 @@ def time_zone(facts: Facts) -> Outcome:
     if zone.upper() not in _UTC:
         return warn(
             f"UTC in dal; NOW() of other programs is in {zone}",
-            facts.set_to("time_zone", "'+00:00'"),
+            facts.set_to("time_zone", "UTC" if facts.is_rds else "'+00:00'"),
         )
     return ok("UTC in dal, and by default")
 
@@ -103,10 +103,7 @@ def lock_timeout(facts: Facts) -> Outcome:
         return ok("a lock wait timeout rolls the whole transaction back, for everybody")
     return warn(
         "dal rolls back after a lock wait timeout; another program that goes on stores half",
-        f"if others write here: {facts.set_to(name, 'ON')}".replace(
-            "SET PERSIST", "SET PERSIST_ONLY"
-        )
-        + ", and restart the server",
+        f"if others write here: {facts.set_to(name, 'ON', at_start=True)}",
     )
 
 
