@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 from accounts import Account, Accounts, Entry
 from sqlalchemy import event
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import immediateload, joinedload, selectinload
 
 from dal import Database, UnflushedChanges
 
@@ -106,6 +106,61 @@ class TestEveryRead:
             ada = accounts.get_one(1)
             write("UPDATE account SET balance = 5 WHERE id = 1")
             assert ada.balance == 0
+
+
+class TestWhatTheSessionHolds:
+    """As docs/scope.md tells it: which loads of relationships ask the server, and which do not."""
+
+    @pytest.mark.parametrize(
+        ("load", "balance"),
+        [(None, 0), (immediateload, 0), (selectinload, 5), (joinedload, 5)],
+        ids=lambda load: getattr(load, "__name__", str(load)),
+    )
+    def test_a_parent_held_already_is_read_by_some_loaders_only(
+        self, db, accounts, write, load, balance
+    ):
+        write("INSERT INTO entry (id, account_id, note) VALUES (7, 1, 'a')")
+        with db.scope() as session:
+            ada = accounts.get_one(1)
+            write("UPDATE account SET balance = 5 WHERE id = 1")
+            options = [load(Entry.account)] if load else []
+            entry = session.get_one(Entry, 7, options=options)
+            assert entry.account is ada
+            assert ada.balance == balance
+            session.refresh(entry, ["account"])
+            assert entry.account.balance == balance
+            session.refresh(entry.account)
+            assert ada.balance == 5
+
+    @pytest.mark.parametrize(
+        ("load", "notes"),
+        [(None, ["a"]), (selectinload, ["a"]), (joinedload, ["a"]), (immediateload, [])],
+        ids=lambda load: getattr(load, "__name__", ""),
+    )
+    def test_a_collection_loaded_already_is_left_alone_by_immediateload(
+        self, db, accounts, write, load, notes
+    ):
+        with db.scope():
+            ada = accounts.get_one(1)
+            assert ada.entries == []
+            write("INSERT INTO entry (id, account_id, note) VALUES (7, 1, 'a')")
+            accounts.get_one(1, options=[load(Account.entries)] if load else [])
+            assert [entry.note for entry in ada.entries] == notes
+
+    @pytest.mark.parametrize("autoflush", [True, False])
+    def test_refresh_throws_away_the_changes_of_its_entity_alone(
+        self, db, accounts, write, admin, autoflush
+    ):
+        write("INSERT INTO account (id, owner, balance) VALUES (2, 'bob', 0)")
+        with db.scope() as session:
+            ada, bob = accounts.get_many([1, 2])
+            ada.balance, bob.balance = 3, 4
+            write("UPDATE account SET owner = 'Ada' WHERE id = 1")
+            session.autoflush = autoflush
+            session.refresh(ada)
+            assert (ada.owner, ada.balance, bob.balance) == ("Ada", 0, 4)
+        assert stored(admin) == 0
+        assert stored(admin, "SELECT balance FROM account WHERE id = 2") == 4
 
 
 class TestPendingChanges:
