@@ -262,13 +262,19 @@ class Connection(PyMySQLConnection):
     def query(self, sql: str | bytes, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002
         """Run one statement and read its answer, or the head of one that is streamed."""
         affected: int = super().query(sql, unbuffered)
-        # The server's idle limit counts from now, and is of the time when the statement began.
+        self.answered_all()
+        return affected
+
+    def answered_all(self) -> None:
+        """Renew the limits where a long statement has ended: their idle time counts from now.
+
+        A scope that only reads holds no locks, and needs its last moment for the answer.
+        """
         is_late = time.monotonic() >= self._renew_at and not self.purpose.read_only
-        if is_late and not self._is_owed:
+        if is_late and self.open and not self._is_owed:
             result = self._result
             self._renew_limits()
             self._result = result
-        return affected
 
     @property
     def _is_owed(self) -> bool:

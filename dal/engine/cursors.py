@@ -1,7 +1,7 @@
-"""The driver's cursors, whose `executemany()` counts as a whole.
+"""The driver's cursors, whose `executemany()` counts as a whole, and whose streams end in time.
 
-PyMySQL sends it as several statements. Of one that fails, those before stand, and a scope that went
-on would commit them: half of the work.
+PyMySQL sends `executemany()` as several statements. Of one that fails, those before stand, and a
+scope that went on would commit them: half of the work.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from pymysql.cursors import Cursor
+from pymysql.cursors import Cursor, SSCursor
 
 
 class _Whole:
@@ -28,6 +28,17 @@ class _Whole:
             raise
 
 
+class _Streaming(_Whole):
+    """The same for cursors that stream."""
+
+    def close(self) -> None:
+        """Read what is left of the stream; the connection hears that the line is free."""
+        connection = self.connection
+        super().close()  # type: ignore[misc]
+        if connection is not None:
+            connection.answered_all()
+
+
 def executemany(cursor: Any, query: str, args: Any) -> int | None:
     """Run `query` with each of `args`, as PyMySQL does; for who looks after the whole himself."""
     rows: int | None = Cursor.executemany(cursor, query, args)
@@ -37,4 +48,5 @@ def executemany(cursor: Any, query: str, args: Any) -> int | None:
 @functools.cache
 def whole(kind: type[Cursor]) -> type[Cursor]:
     """Return this class of cursors with an `executemany()` that counts as a whole."""
-    return type(kind.__name__, (_Whole, kind), {})
+    extra = _Streaming if issubclass(kind, SSCursor) else _Whole
+    return type(kind.__name__, (extra, kind), {})

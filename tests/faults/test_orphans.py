@@ -57,6 +57,7 @@ CASES = [
     ),
     Case("frozen", last=7.0, gone=0.2, timeout=8.0),
     Case("frozen", "thinks_after_a_slow_statement", gone=7.0, timeout=12.0),
+    Case("frozen", "thinks_after_a_long_stream", gone=9.0, timeout=14.0),
     Case("killed", "streams"),
     Case("frozen", "streams", everyday=True),
     Case("cut off", "streams"),

@@ -9,9 +9,9 @@ from dal import Database
 db = Database.from_env()
 
 TAKE = text("UPDATE deed SET times = times + 1 WHERE token = :token AND step = 1")
-#: 600 MB, row by row.
+#: A megabyte in each row.
 LARGE = text(
-    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600) "
+    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :rows) "
     "SELECT i, REPEAT('x', 1000000) FROM n"
 )
 
@@ -25,8 +25,14 @@ def thinks_after_a_slow_statement(event):
     time.sleep(60)
 
 
-def streams(event):
-    for _ in db.session.execute(LARGE, execution_options={"stream_results": True, "yield_per": 1}):
+def thinks_after_a_long_stream(event):
+    streams(event, rows=100)
+    time.sleep(60)
+
+
+def streams(event, rows=600):
+    streaming = {"stream_results": True, "yield_per": 1}
+    for _ in db.session.execute(LARGE, {"rows": rows}, execution_options=streaming):
         time.sleep(0.05)
 
 
@@ -47,6 +53,7 @@ DOINGS = {
     for doing in (
         idle,
         thinks_after_a_slow_statement,
+        thinks_after_a_long_stream,
         streams,
         selects_slowly,
         waits_behind_an_alter,
