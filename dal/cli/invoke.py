@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 TIMED_OUT = 124
 """Exit code of an invocation that was killed at its timeout, as that of timeout(1)."""
 
-# What the platform sets by itself, and the time zone of every function.
-_PLATFORM = ("AWS_LAMBDA_", "_HANDLER", "_X_AMZN_", "LAMBDA_", "TZ")
+# What the platform sets by itself; every function's time zone is UTC.
+_PLATFORM = {"_HANDLER", "_X_AMZN_TRACE_ID", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR", "TZ"}
 
 
 @click.command(short_help="Run a handler as Lambda would, on this machine.")
@@ -146,7 +146,11 @@ def _event(file: BinaryIO | None, text: str | None) -> object:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: text for name, text in environ.items() if not name.startswith(_PLATFORM)}
+    return {
+        name: text
+        for name, text in environ.items()
+        if name not in _PLATFORM and not name.startswith("AWS_LAMBDA_")
+    }
 
 
 def _show(invocation: Invocation, trips: int | None) -> int:

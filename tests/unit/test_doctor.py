@@ -325,6 +325,11 @@ class TestGrants:
             ("GRANT SELECT ON `shop`.* TO `app`@`%` WITH GRANT OPTION", "GRANT OPTION on shop.*"),
             ("GRANT ALL PRIVILEGES ON `shop`.* TO `app`@`%`", "ALL PRIVILEGES on shop.*"),
             ("GRANT SELECT, DROP, ALTER ON `shop`.* TO `app`@`%`", "DROP, ALTER on shop.*"),
+            ("GRANT DROP ON `shop`.`my table` TO `app`@`%`", "DROP on shop.my table"),
+            (
+                "GRANT SELECT ON `shop`.* TO `app`@`%` WITH MAX_USER_CONNECTIONS 5 GRANT OPTION",
+                "GRANT OPTION on shop.*",
+            ),
             ("GRANT SELECT ON `mysql`.* TO `app`@`%`", "SELECT on mysql, the accounts' own"),
             ("GRANT SELECT ON `mysql`.`user` TO `app`@`%`", "SELECT on mysql, the accounts' own"),
         ],

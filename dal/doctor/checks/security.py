@@ -99,15 +99,15 @@ def grants(facts: Facts) -> Outcome:
             elsewhere.setdefault(where, []).append(privilege)
     found += [f"{_summary(names)} on {where}" for where, names in elsewhere.items()]
     return warn(
-        f"may {'; '.join(found)}",
+        f"has {'; '.join(found)}",
         "give the functions an account of their own, with GRANT SELECT, INSERT, UPDATE, DELETE ON "
         f"`{own}`.*, and the migrations another",
     )
 
 
 _GRANT = re.compile(
-    r"GRANT (?P<what>.+?) ON (?:TABLE |FUNCTION |PROCEDURE )?(?P<where>(?:`[^`]*`|\*)(?:\.\S+)?)"
-    r" TO .*?(?P<option>WITH GRANT OPTION)?$",
+    r"GRANT (?P<what>.+?) ON (?:TABLE |FUNCTION |PROCEDURE )?"
+    r"(?P<where>(?:`[^`]*`|\*)(?:\.(?:`[^`]*`|\*))?) TO (?P<whom>.*)",
     re.DOTALL,
 )
 
@@ -120,7 +120,7 @@ def _beyond(line: str, own: str) -> Iterable[tuple[str, str]]:
     if found is None:  # a role, whose privileges have lines of their own; or REVOKE
         return
     privileges = [name.strip() for name in re.sub(r"\([^)]*\)", "", found["what"]).split(",")]
-    if found["option"]:
+    if re.search(r" WITH .*GRANT OPTION", found["whom"]):
         privileges.append("GRANT OPTION")
     where = found["where"]
     database = where.partition(".")[0].strip("`").replace("\\", "")
