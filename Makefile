@@ -35,7 +35,7 @@ test: server ## every test, on a private server
 unit: setup ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
-.PHONY: prove-faults prove-history prove-storm prove-pool
+.PHONY: prove-faults prove-history prove-storm prove-pool prove-metrics
 prove-faults: server ## every fault at every stage, and every orphan; writes the table in docs/faults.md
 	@DAL_TEST_FAULTS=all $(BIN)/python -m pytest tests/faults/test_matrix.py tests/faults/test_orphans.py $(ARGS)
 
@@ -50,6 +50,9 @@ POOL_TESTS := $(addprefix tests/integration/test_,freshness.py failures.py scope
 prove-pool: server ## pool="warm": what holds without it, and 1,000 rounds frozen, killed, forked in between
 	@DAL_TEST_POOL=warm $(BIN)/python -m pytest $(POOL_TESTS) $(ARGS)
 	@DAL_TEST_ROUNDS=1000 $(BIN)/python -m pytest tests/integration/test_lambda_freshness.py -k KeptSession $(ARGS)
+
+prove-metrics: server ## the metrics of 1,000 invocations, against the server's own counters
+	@DAL_TEST_INVOCATIONS=1000 $(BIN)/python -m pytest tests/integration/test_seen_in_lambda.py $(ARGS)
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check .
