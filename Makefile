@@ -50,6 +50,7 @@ POOL_TESTS := $(addprefix tests/integration/test_,freshness.py failures.py scope
 prove-pool: server ## pool="warm": what holds without it, and 1,000 rounds frozen, killed, forked in between
 	@DAL_TEST_POOL=warm $(BIN)/python -m pytest $(POOL_TESTS) $(ARGS)
 	@DAL_TEST_ROUNDS=1000 $(BIN)/python -m pytest tests/integration/test_lambda_freshness.py -k KeptSession $(ARGS)
+	@DAL_TEST_POOL=warm DAL_TEST_MINUTES=1 $(BIN)/python -m pytest tests/faults/test_history.py $(ARGS)
 
 prove-metrics: server ## the metrics of 1,000 invocations, against the server's own counters
 	@DAL_TEST_INVOCATIONS=1000 $(BIN)/python -m pytest tests/integration/test_seen_in_lambda.py $(ARGS)

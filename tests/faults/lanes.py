@@ -61,6 +61,7 @@ class Lane:
             handler,
             environment={
                 "DATABASE_URL": url.render_as_string(hide_password=False),
+                "DAL_POOL": os.environ.get("DAL_TEST_POOL", "none"),
                 "VAULT": str(self.vault),
             },
             path=[FUNCTIONS],

@@ -152,10 +152,13 @@ class TestNothingPins:
         with db.scope(read_only=True) as session:
             assert session.scalar(sa.select(sa.func.count()).select_from(Good)) == 0
 
-    def test_a_statement_that_is_given_up(self, behind):
+    def test_a_statement_that_is_given_up_and_not_killed_by_a_number_of_the_proxys(
+        self, behind, proxy
+    ):
         db = behind(statement_timeout=0.1)
         with pytest.raises(StatementTimeout), db.scope() as session:
             session.execute(sa.text("SELECT SLEEP(3)"))
+        assert len(proxy.connections) == 1
 
 
 class TestWhatHolds:
@@ -198,14 +201,6 @@ class TestWhatHolds:
             "SELECT",
             "COMMIT",
         ]
-
-    def test_a_statement_that_is_given_up_is_not_killed_by_a_number_of_the_proxys(
-        self, behind, proxy
-    ):
-        db = behind(statement_timeout=0.1)
-        with pytest.raises(StatementTimeout), db.scope() as session:
-            session.execute(sa.text("SELECT SLEEP(3)"))
-        assert len(proxy.connections) == 1
 
     @pytest.mark.mysql("NOWAIT has an error of its own on MySQL alone")
     def test_nowait_needs_no_limit_of_the_server(self, db, ask):
