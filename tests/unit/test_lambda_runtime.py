@@ -229,10 +229,10 @@ class TestTime:
 
     def test_an_import_over_the_limit_is_started_again_on_the_clock(self, monkeypatch):
         monkeypatch.setattr(runtime, "INIT_LIMIT", 0.2)
-        with function("slow.remaining", timeout=1.0, environment={"SLOW_IMPORT": "0.3"}) as fn:
+        with function("slow.remaining", timeout=20.0, environment={"SLOW_IMPORT": "0.3"}) as fn:
             late = fn.invoke()
             assert fn.cold_starts == 2
-        assert 0 < late.answer() < 700
+        assert 0 < late.answer() < 19_700
         assert late.cold
 
     def test_an_import_that_never_ends_times_out_with_the_function(self, monkeypatch):

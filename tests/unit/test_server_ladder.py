@@ -108,7 +108,7 @@ class TestTheContainerRung:
             monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{silent.getsockname()[1]}")
             started = time.monotonic()
             assert "no Docker engine answers" in refusal()
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 30  # Docker's client alone would wait for 60
 
     def test_says_so_where_testcontainers_is_not_installed(self):
         code = (
