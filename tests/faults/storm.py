@@ -55,9 +55,10 @@ class Storm:
 
 @contextlib.contextmanager
 def places(root, count):
-    """Let the server have so many places; `root` has one of them."""
+    """Let the server have so many places, but for what others hold; `root` has one of them."""
     ((usual,),) = query(root, "SELECT @@max_connections")
-    query(root, f"SET GLOBAL max_connections = {count}")
+    others = _status(root)["Threads_connected"] - 1
+    query(root, f"SET GLOBAL max_connections = {count + others}")
     try:
         yield
     finally:
