@@ -1,6 +1,6 @@
 """What a function's log says of its invocations, in Lambda's own runtime client.
 
-`DAL_TEST_INVOCATIONS=1000` adds up as many as the number says; 200 otherwise.
+`DAL_TEST_INVOCATIONS=1000` adds up as many as the number says; 100 otherwise.
 """
 
 import json
@@ -16,7 +16,7 @@ from dal.testing.runtime import Function
 
 FUNCTIONS = Path(__file__).parent / "functions"
 SCHEMA = Path(__file__).parents[1] / "unit" / "embedded_metric_format.json"
-INVOCATIONS = int(os.environ.get("DAL_TEST_INVOCATIONS", "200"))
+INVOCATIONS = int(os.environ.get("DAL_TEST_INVOCATIONS", "100"))
 
 
 TABLE = "CREATE TABLE thing (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(40) UNIQUE)"

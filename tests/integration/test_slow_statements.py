@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from accounts import Account
 
-from dal import Database, DeadlineExceeded, DuplicateKey
+from dal import Database, DuplicateKey, StatementTimeout
 from dal.engine import Settings, create_engine
 
 HOSTILE = [
@@ -54,11 +54,12 @@ def test_one_that_does_not_is_not(database_telling, told):
     assert told() == []
 
 
-def test_one_that_fails_is_told_with_the_name_of_its_error(database_telling, told):
-    with pytest.raises(DeadlineExceeded), database_telling(0.05).scope(deadline=0.3) as session:
+def test_one_that_is_given_up_is_told_with_the_name_of_its_error(db, environment, told):
+    hasty = Database.from_env(environment, slow_statement=0.05, statement_timeout=0.05)
+    with pytest.raises(StatementTimeout), hasty.scope() as session:
         session.execute(sa.text("DO SLEEP(5)"))
     (line,) = told()
-    assert line["error"] == "DeadlineExceeded"
+    assert line["error"] == "StatementTimeout"
     assert line["fingerprint"] == "DO SLEEP(...)"
 
 
