@@ -218,6 +218,7 @@ class Connection(PyMySQLConnection):
         self._result = None
         heir = copy.copy(self)
         heir.owner, heir.lender, heir.purpose = None, None, Purpose()  # nothing of the scope
+        self._sock.serve(heir.purpose, math.inf)
         self._sock = self._rfile = None  # type: ignore[assignment]
         self._closed = True
         return heir

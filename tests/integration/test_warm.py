@@ -414,6 +414,20 @@ class TestOneProcess:
         session_id(warm)  # and goes on
         assert len(sleeping(1)) == 1
 
+    def test_takes_its_leave_though_the_deadline_of_the_last_scope_has_passed(
+        self, server, make, monkeypatch
+    ):
+        with Proxy(server.host, server.port) as proxy:
+            database = make(host=proxy.host, port=proxy.port, tls="disabled")
+            session_id(database, deadline=600)
+            after(proxy, FIRST)
+            said = proxy.connections[0].packets
+            real = time.monotonic
+            monkeypatch.setattr(time, "monotonic", lambda: real() + 3600)
+            database.engine.dispose()
+            assert proxy.wait_closed(5)
+            assert proxy.connections[0].packets == said + 1  # COM_QUIT
+
     def test_closes_the_session_with_the_last_reference(self, environment, db, sleeping):
         forgotten = Database.from_env(environment, pool="warm")
         session_id(forgotten)
