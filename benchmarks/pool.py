@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import product
+from multiprocessing import Pipe, Process
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
@@ -71,9 +73,7 @@ def _ways(server: Server, name: str, opened: ExitStack) -> dict[Way, Callable[[]
     for distance in DISTANCES:
         address = (server.host, server.port)
         if distance:
-            proxy = opened.enter_context(Proxy(server.host, server.port))
-            proxy.latency = distance / 1000
-            address = (proxy.host, proxy.port)
+            address = opened.enter_context(_at_a_distance(*address, distance / 1000))
         for tls, pool in product(TLS, POOLS):
             database = Database(
                 server.url(name), host=address[0], port=address[1], tls=tls, pool=pool
@@ -82,6 +82,26 @@ def _ways(server: Server, name: str, opened: ExitStack) -> dict[Way, Callable[[]
             ways[distance, tls, "one SELECT", pool] = _reads(database)
             ways[distance, tls, "one INSERT", pool] = _writes(database)
     return ways
+
+
+@contextmanager
+def _at_a_distance(host: str, port: int, seconds: float) -> Iterator[tuple[str, int]]:
+    """Start a proxy, in a process of its own: here it would wait for this one's interpreter."""
+    here, there = Pipe()
+    process = Process(target=_proxy, args=(host, port, seconds, there), daemon=True)
+    process.start()
+    try:
+        yield here.recv()
+    finally:
+        here.send(None)
+        process.join()
+
+
+def _proxy(host: str, port: int, seconds: float, parent: Connection) -> None:
+    with Proxy(host, port) as proxy:
+        proxy.latency = seconds
+        parent.send((proxy.host, proxy.port))
+        parent.recv()
 
 
 def _reads(database: Database) -> Callable[[], None]:
