@@ -28,6 +28,7 @@ from dal.engine.cursors import whole
 from dal.engine.deadline import Deadline
 from dal.engine.killing import kill_abandoned
 from dal.engine.purpose import Lender, Owner, Purpose, connecting_for, current_purpose
+from dal.engine.rows import Result
 from dal.engine.session_state import GRACE, limits_again, session_state
 from dal.engine.settings import Settings
 from dal.engine.tls import context_for
@@ -319,14 +320,25 @@ class Connection(PyMySQLConnection):
             self._sock.allow(self._statement_limit)
 
     def _read_query_result(self, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002
-        affected: int = self._watched(
-            functools.partial(super()._read_query_result, unbuffered=unbuffered)
-        )
+        affected: int = self._watched(functools.partial(self._read_result, unbuffered=unbuffered))
         if unbuffered:  # the caller takes the rows in its own time, and unwatched
             self._is_in_doubt = True
             self._sock.allow_each(self._statement_limit)
         self.purpose.tally.answered(self._result)
         return affected
+
+    def _read_result(self, *, unbuffered: bool) -> Any:
+        # As PyMySQL's _read_query_result, but for the class.
+        self._result = None
+        result = Result(self)
+        if unbuffered:
+            result.init_unbuffered_query()
+        else:
+            result.read()
+        self._result = result
+        if result.server_status is not None:
+            self.server_status = result.server_status
+        return result.affected_rows
 
     def _read_ok_packet(self) -> Any:
         return self._watched(super()._read_ok_packet)

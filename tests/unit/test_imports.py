@@ -70,6 +70,19 @@ def loaded_at_work():
     )
 
 
+@pytest.fixture(scope="module")
+def loaded_beyond_sqlalchemy():
+    """What `import dal` and a mapped class load that SQLAlchemy's ORM and PyMySQL do not."""
+    mapped = """
+class Account({base}):
+    __tablename__ = "account"
+    id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+"""
+    bare = "from sqlalchemy import orm\nimport pymysql\nclass Base(orm.DeclarativeBase): pass"
+    plain = loaded_by(bare + mapped.format(base="Base"))
+    return loaded_by(f"{bare}\nimport dal" + mapped.format(base="dal.Base")) - plain
+
+
 def top_level(modules):
     return {name.partition(".")[0] for name in modules}
 
@@ -97,6 +110,16 @@ class TestImportDal:
     def test_loads_no_test_or_asyncio_driver_of_its_dependencies(self, loaded):
         assert not {name for name in loaded if name.startswith("sqlalchemy.ext.asyncio")}
         assert not {name for name in loaded if ".tests" in name}
+
+    def test_and_a_mapped_class_load_nothing_of_others_beyond_sqlalchemy(
+        self, loaded_beyond_sqlalchemy
+    ):
+        assert top_level(loaded_beyond_sqlalchemy) == {"dal"}
+
+    def test_and_a_mapped_class_load_seventy_modules_of_its_own_at_the_most(
+        self, loaded_beyond_sqlalchemy
+    ):
+        assert len(loaded_beyond_sqlalchemy) <= 70
 
     def test_leaves_logging_alone(self):
         loaded_by(
