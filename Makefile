@@ -55,6 +55,21 @@ prove-pool: server ## pool="warm": what holds without it, and 1,000 rounds froze
 prove-metrics: server ## the metrics of 1,000 invocations, against the server's own counters
 	@DAL_TEST_INVOCATIONS=1000 $(BIN)/python -m pytest tests/integration/test_seen_in_lambda.py $(ARGS)
 
+BENCH := .venv-bench
+$(BENCH)/.packages: requirements/bench.txt requirements/mysqlclient.txt scripts/packages scripts/mysqlclient
+	@scripts/packages $(PYTHON) $(BENCH) requirements/bench.txt
+	@scripts/mysqlclient $(BENCH) requirements/mysqlclient.txt
+	@touch $@
+
+.PHONY: bench profile
+bench: $(BENCH)/.packages ## dal beside what else one would pick, half an hour; ARGS="--quick warm cold"
+	@$(BENCH)/bin/python scripts/ensure_server.py
+	@$(BENCH)/bin/python -m benchmarks $(ARGS)
+
+profile: $(BENCH)/.packages ## where a warm invocation, or with ARGS=cold a cold start, spends its time
+	@$(BENCH)/bin/python scripts/ensure_server.py
+	@$(BENCH)/bin/python -m benchmarks.profile $(ARGS)
+
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -71,7 +86,10 @@ check: lint types contracts ## lint, types and contracts
 lock: setup ## remake requirements/ from pyproject.toml, with the newest allowed
 	@$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 \
 	  --extra dev --generate-hashes --no-header --output-file requirements/dev.txt pyproject.toml
+	@for extra in bench mysqlclient; do $(BIN)/python -m uv pip compile --quiet --upgrade --universal \
+	  --python-version 3.11 --constraint requirements/dev.txt --extra $$extra --generate-hashes \
+	  --no-header --output-file requirements/$$extra.txt pyproject.toml; done
 
 clean: ## remove what these targets made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
