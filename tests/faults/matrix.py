@@ -290,8 +290,18 @@ RESTARTS = {
     "shutdown and restart while it waits for a lock",
 }
 ON_THE_LINE = {"cut", "cut each time", "RST", "stall", "swallow the answer", "drip"}
-#: Those whose time is waited out.
-SILENT = {"stall", "swallow the answer", "drip", "lock wait without end"}
+#: Those whose time is waited out, by the function or by its server, so that it is short. The others
+#: get plenty, for a busy machine.
+WAITED_OUT = {
+    "stall",
+    "stall, with a statement_timeout",
+    "swallow the answer",
+    "drip",
+    "lock wait without end",
+    "cut each time",
+    "account full",
+    "server full",
+}
 DATABASES = {
     "stall, with a statement_timeout": "hasty",
     "lock wait": "brief",
@@ -359,7 +369,7 @@ class Cell:
         """Seconds that the function gets; a server needs a few to come back."""
         if self.fault in RESTARTS:
             return 12.0
-        return 2.0 if self.fault in SILENT else 3.0
+        return 3.0 if self.fault in WAITED_OUT else 8.0
 
     @property
     def database(self):
