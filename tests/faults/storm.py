@@ -37,14 +37,12 @@ class Storm:
     """When a try to connect had failed, of all clients."""
     connected: list[tuple[float, int]]
     """How many connections the server had, the one that looks not counted."""
+    peak: int
+    """The most connections that the server had at once, the one that looks among them."""
     aborted: int
     """By how much the server's own `Aborted_connects` grew."""
     visits: list[tuple[int, int]]
     """Of each guest: the rows inserted, and the rows counted in its own."""
-
-    @property
-    def peak(self):
-        return max(count for _, count in self.connected)
 
     @property
     def most_at_once(self):
@@ -83,7 +81,7 @@ def blow(server, *, clients, max_connections, tls, deadline, work=0.05, waits="j
                 query(root, "DELETE FROM visit")  # of the one that warmed it up
                 query(root, "UPDATE guest SET visits = 0")
                 with places(root, max_connections):
-                    told, connected, aborted = _watched(root, crowd)
+                    told, connected, peak, aborted = _watched(root, crowd)
             visits = query(
                 root,
                 "SELECT (SELECT COUNT(*) FROM visit WHERE guest = id), visits FROM guest "
@@ -103,6 +101,7 @@ def blow(server, *, clients, max_connections, tls, deadline, work=0.05, waits="j
         errors=[one["error"] for one in told if one["error"]],
         refused=sorted(at for one in told for at in one["failed_at"]),
         connected=connected,
+        peak=peak,
         aborted=aborted,
         visits=list(visits),
     )
@@ -129,8 +128,8 @@ def _crowd(url, tls, *arguments):
 def _watched(root, crowd):
     """Let the crowd go; return what it told, and what the server said meanwhile."""
     told = []
-    others = _status(root)["Threads_connected"]
-    aborted = _status(root)["Aborted_connects"]
+    query(root, "FLUSH STATUS")  # Max_used_connections begins anew
+    before = _status(root)
     reader = threading.Thread(target=lambda: told.extend(map(json.loads, crowd.stdout)))
     reader.start()
     crowd.stdin.write("go\n")
@@ -138,12 +137,14 @@ def _watched(root, crowd):
     began, connected = time.monotonic(), [(0.0, 0)]
     while reader.is_alive():
         reader.join(TICK)
-        count = _status(root)["Threads_connected"] - others
+        count = _status(root)["Threads_connected"] - before["Threads_connected"]
         connected.append((time.monotonic() - began, count))
-    return told, connected, _status(root)["Aborted_connects"] - aborted
+    after = _status(root)
+    peak = after["Max_used_connections"] - before["Threads_connected"] + 1
+    return told, connected, peak, after["Aborted_connects"] - before["Aborted_connects"]
 
 
 def _status(root):
-    names = "'Threads_connected', 'Aborted_connects'"
+    names = "'Threads_connected', 'Max_used_connections', 'Aborted_connects'"
     rows = query(root, f"SHOW GLOBAL STATUS WHERE Variable_name IN ({names})")
     return {name: int(value) for name, value in rows}
