@@ -20,10 +20,11 @@ _ACCESS_DENIED = 1045
 def connect(settings: Settings) -> Connection:
     """Return a new connection; all tries together take `connect_timeout` at the most.
 
-    Tried again: a server that is full, refuses, or goes away while logging in. One that is full is
-    waited for as long as the scope's deadline allows, where there is one: it answers, so that the
-    wait is for a place, as for a lock. A refused password is tried once more, and only if it comes
-    from a callable that gives another one now: a secret that was rotated.
+    Tried again: a server that is full, refuses, or goes away while logging in. One that says it is
+    full is waited for as long as the scope's deadline allows, where there is one, and
+    `connect_timeout` begins anew: that wait is for a place, as for a lock. A refused password is
+    tried once more, and only if it comes from a callable that gives another one now: a secret that
+    was rotated.
 
     Raises:
         ConnectFailed: the last try's, once the time is up or another try would not help.
@@ -46,18 +47,19 @@ def _connect(settings: Settings, tally: Tally) -> Connection:
     limit = Deadline(settings.connect_timeout)
     while True:
         try:
-            return Connection(settings, password, min(settings.connect_timeout, limit.remaining()))
+            return Connection(settings, password, limit.remaining())
         except ConnectFailed as failure:
             if first is not None and failure.is_timeout:
                 raise first from failure  # the last try had no time left to say why
             first = first or failure
-            if failure.is_full and deadline.remaining() < math.inf:
-                limit = deadline
+            until = deadline if failure.is_full and deadline.remaining() < math.inf else limit
             if failure.args[0] == _ACCESS_DENIED and callable(settings.password):
                 refused, password = password, settings.current_password()
                 if password == refused:
                     raise
                 settings = settings.with_password(password)
-            elif not failure.may_pass or not backoff.wait(limit, deadline):
+            elif not failure.may_pass or not backoff.wait(until, deadline):
                 raise
+            if until is deadline:
+                limit = Deadline(settings.connect_timeout)  # it answers, so the network is fine
             tally.retry(named_error(failure) or failure)

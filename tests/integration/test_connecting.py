@@ -130,6 +130,11 @@ def test_a_full_server(environment, server, database, admin):
             cursor.execute("DROP USER 'few'@'%'")
 
 
+def address(environment):
+    url = sa.make_url(environment["DATABASE_URL"])
+    return url.host, url.port
+
+
 @pytest.fixture
 def few(environment, database, admin):
     """Settings of an account that may have one connection, and its one connection."""
@@ -152,6 +157,26 @@ def test_a_full_server_is_waited_for_beyond_the_connect_timeout_while_the_deadli
     with db.scope(read_only=True, deadline=30.0) as session:
         assert session.scalar(sa.text("SELECT 1")) == 1
     leaving.join()
+
+
+@pytest.mark.usefixtures("few")
+def test_a_server_that_was_full_and_then_is_gone_is_given_up_after_the_connect_timeout(
+    environment,
+):
+    with Proxy(*address(environment)) as proxy:
+        db = Database.from_env(
+            environment,
+            user="few",
+            password="few",
+            host=proxy.host,
+            port=proxy.port,
+            connect_timeout=0.5,
+        )
+        threading.Timer(0.7, proxy.refuse).start()
+        began = time.monotonic()
+        with pytest.raises(ConnectError), db.scope(read_only=True, deadline=60.0) as session:
+            session.scalar(sa.text("SELECT 1"))
+        assert 0.7 < time.monotonic() - began < 30
 
 
 def test_a_server_full_until_the_deadline_is_named_so(few):
