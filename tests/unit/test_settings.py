@@ -14,6 +14,8 @@ import sqlalchemy as sa
 from dal import ConfigurationError, ConnectError, Database, Error
 from dal.engine import Settings, create_engine
 from dal.engine.backoff import Backoff
+from dal.engine.purpose import Purpose
+from dal.engine.session_state import session_state
 from dal.engine.tls import context_for
 
 SECRET = "Pa55w0rd"
@@ -337,9 +339,11 @@ class TestPoolAndProxy:
         small = Settings(**ADDRESS, proxy=True, max_statement_bytes=2_000)
         assert small.max_statement_bytes == 2_000
 
-    def test_migrations_keep_no_session_and_know_the_proxy(self):
+    def test_migrations_keep_no_session_and_their_limit_on_locks(self):
         assert Settings(**ADDRESS, pool="warm").for_migrations().pool == "none"
-        assert Settings(**ADDRESS, proxy=True).for_migrations().proxy
+        behind = Settings(**ADDRESS, proxy=True).for_migrations()
+        sent = session_state(behind, Purpose(), is_mariadb=False)
+        assert " lock_wait_timeout=10" in sent
 
 
 class TestTLS:
