@@ -290,18 +290,20 @@ RESTARTS = {
     "shutdown and restart while it waits for a lock",
 }
 ON_THE_LINE = {"cut", "cut each time", "RST", "stall", "swallow the answer", "drip"}
-#: Those whose time is waited out, by the function or by its server, so that it is short. The others
-#: get plenty, for a busy machine.
-WAITED_OUT = {
-    "stall",
-    "stall, with a statement_timeout",
-    "swallow the answer",
-    "drip",
-    "lock wait without end",
-    "cut each time",
-    "account full",
-    "server full",
+#: Seconds that the function gets. Where they are waited out, by itself or by its server, they are
+#: few; a server needs some to come back; and the rest have plenty, for a busy machine.
+TIMEOUTS = {
+    "stall": 3.0,
+    "stall, with a statement_timeout": 5.0,
+    "swallow the answer": 3.0,
+    "drip": 3.0,
+    "lock wait without end": 3.0,
+    "cut each time": 3.0,
+    "account full": 3.0,
+    "server full": 3.0,
+    **dict.fromkeys(RESTARTS, 12.0),
 }
+PLENTY = 8.0
 DATABASES = {
     "stall, with a statement_timeout": "hasty",
     "lock wait": "brief",
@@ -366,10 +368,8 @@ class Cell:
 
     @property
     def timeout(self):
-        """Seconds that the function gets; a server needs a few to come back."""
-        if self.fault in RESTARTS:
-            return 12.0
-        return 3.0 if self.fault in WAITED_OUT else 8.0
+        """Seconds that the function gets."""
+        return TIMEOUTS.get(self.fault, PLENTY)
 
     @property
     def database(self):
