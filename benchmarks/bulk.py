@@ -7,7 +7,7 @@ from benchmarks.measure import Samples, rounds
 from benchmarks.processes import PEERS, peers_on
 from benchmarks.site import Site
 
-MINUTES = 6
+MINUTES = 5
 
 _FILL = (
     "INSERT INTO entry SELECT id, owner, 0 FROM line WHERE id <= {}",
@@ -38,7 +38,7 @@ def run(
             say(f"bulk: {work}, {size:,} rows")
             cell = {"work": work, "rows": size}
             found += rounds(
-                peers, work, cell, count=2 if quick else 5, calls=1, size=size, before=before
+                peers, work, cell, count=2, calls=1, size=size, warm_up=0, before=before
             )
         chosen = [peer for peer in peers if peer.name in ("on_dal", "shared_context")]
         for size in (100, 1_000, 10_000):

@@ -4,41 +4,50 @@ python -m benchmarks.profile [warm | cold] [WORK]
 """
 
 import importlib
-import os
+import subprocess
 import sys
-
-from pyinstrument import Profiler
+from pathlib import Path
 
 from benchmarks.events import event
-from benchmarks.site import ROOT, a_site
 from benchmarks.worker import Context
 
 CALLS = 300
 
 
 def main(kind: str = "warm", work: str = "read_one") -> None:
-    """Print the profile of many invocations, or of the imports and the first one."""
+    """Start a server, and what is to be profiled in a process that has loaded nothing yet."""
+    from benchmarks.site import ROOT, a_site, cleaned_environment
+
     with a_site(print) as site:
-        os.environ.update(site.environment(tls=True))
-        sys.path.insert(0, str(ROOT / "benchmarks" / "peers"))
-        if kind == "cold":
-            # This process has loaded most of it: what is measured begins anew.
-            for name in [name for name in sys.modules if name.split(".")[0] in _ANEW]:
-                del sys.modules[name]
-        profiler = Profiler(interval=0.0001)
-        if kind == "cold":
-            profiler.start()
-        function = getattr(importlib.import_module("on_dal"), work)
-        function(event(work, 0, 100), Context(60.0))
-        if kind == "warm":
-            profiler.start()
-            for number in range(CALLS):
-                function(event(work, number, 100), Context(60.0))
-        profiler.stop()
-        print(profiler.output_text(unicode=True, show_all=True))
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.profile", "inside", kind, work],
+            env={**cleaned_environment(), **site.environment(tls=True)},
+            cwd=ROOT,
+            check=True,
+        )
 
 
-_ANEW = {"dal", "pymysql", "sqlalchemy"}
+def inside(kind: str, work: str) -> None:
+    """Print where the time went: in many invocations, or in the imports and the first one."""
+    from pyinstrument import Profiler
+    from pyinstrument.renderers import ConsoleRenderer
+
+    sys.path.insert(0, str(Path(__file__).parent / "peers"))
+    profiler = Profiler(interval=0.0001)
+    if kind == "cold":
+        profiler.start()
+    function = getattr(importlib.import_module("on_dal"), work)
+    function(event(work, 0, 100), Context(60.0))
+    if kind == "warm":
+        profiler.start()
+        for number in range(CALLS):
+            function(event(work, number, 100), Context(60.0))
+    profiler.stop()
+    print(profiler.output(ConsoleRenderer(show_all=True, flat=True, short_mode=True)))
+
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1:2] == ["inside"]:
+        inside(*sys.argv[2:])
+    else:
+        main(*sys.argv[1:])

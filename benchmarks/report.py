@@ -27,7 +27,8 @@ _ABOUT = {
     "![A warm invocation](benchmarks-warm.svg)",
     "cold": "Lambda's own runtime client starts, imports the function and answers the first event "
     "(`dal.testing.runtime`).\nEach function has its own packages beside it and no others. The "
-    "first columns are ms, the import by itself too.\n\n![A cold start](benchmarks-cold.svg)",
+    "first columns are ms, the import by itself too.\nWhat remains to PyMySQL by hand is the "
+    "import of SQLAlchemy's ORM.\n\n![A cold start](benchmarks-cold.svg)",
     "bulk": "With verified TLS, each in one transaction but for the purge, which dal does in "
     "scopes of 1,000 and\nPyMySQL in transactions of as many. Update by key is one statement a row "
     "for PyMySQL and SQLAlchemy,\nCASE expressions for Django, and an upsert for dal.",
@@ -44,27 +45,37 @@ def tables(found: Mapping[str, Any]) -> str:
     return "\n\n".join(f"## {_TITLES[name]}\n\n{TABLES[name](found[name])}" for name in found)
 
 
-def write(results: Path) -> None:
-    """Make the page and its pictures from all results that are there."""
-    from benchmarks import plots
-
-    found = {
+def kept(results: Path) -> dict[str, Any]:
+    """Return what was kept of each case."""
+    return {
         name: json.loads((results / f"{name}.json").read_text())
         for name in TABLES
         if (results / f"{name}.json").exists()
     }
+
+
+def write(results: Path) -> None:
+    """Make the page and its pictures from all results that are there."""
+    from benchmarks import plots
+
+    found = kept(results)
     docs = ROOT / "docs"
+    (docs / "benchmarks.md").write_text(page(found))
     if "warm" in found:
         plots.draw_warm(Figures(found["warm"]), docs / "benchmarks-warm.svg")
     if "cold" in found:
         plots.draw_cold(Figures(found["cold"]), docs / "benchmarks-cold.svg")
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """Return the page of these results."""
     parts = [(ROOT / "benchmarks" / "about.md").read_text().strip(), _machine(found)]
     parts.append("## What was to be shown\n\n" + _targets(found))
     parts += [
         f"## {_TITLES[name]}\n\n{_ABOUT[name]}\n\n{TABLES[name](case)}"
         for name, case in found.items()
     ]
-    (docs / "benchmarks.md").write_text("\n\n".join(parts) + "\n")
+    return "\n\n".join(parts) + "\n"
 
 
 def _machine(found: Mapping[str, Any]) -> str:

@@ -25,7 +25,5 @@ def run(
                 say(f"stream: {work}, {size:,} rows")
                 chosen = peers if work == "stream" else [p for p in peers if p.name == "on_dal"]
                 cell = {"work": work, "rows": size}
-                found += rounds(
-                    chosen, work, cell, count=2 if quick else 3, calls=1, size=size, warm_up=1
-                )
+                found += rounds(chosen, work, cell, count=2, calls=1, size=size, warm_up=1)
     return found

@@ -18,7 +18,7 @@ WORKS = {
     "bulk_update": "update by key",
     "bulk_purge": "purge",
     "stream": "entities",
-    "stream_rows": "columns (`rows`, by 2,000)",
+    "stream_rows": "columns (`rows`, by 5,000)",
 }
 
 
@@ -81,7 +81,25 @@ def cold_tables(found: Mapping[str, Any]) -> str:
             ]
         )
     head = ["", *(f"first answer at {trip} ms" for trip in trips), "its CPU", "import"]
-    return table([*head, "modules", "MB unzipped"], rows)
+    steps = [
+        ("PyMySQL and handlers by hand", "lean_hand"),
+        ("SQLAlchemy's ORM and PyMySQL", "sqlalchemy and pymysql"),
+        ("dal and a mapped class", "dal and a mapped class"),
+        ("dal's handlers: four classes, engine, MySQL's dialect, TLS context", "on_dal"),
+    ]
+    imports = [
+        [
+            title,
+            *(number(figures.median(name, what, work="import") or 0) for what in ("wall", "cpu")),
+            str((figures.of(name, work="import") or {"more": {}})["more"].get("modules", "")),
+        ]
+        for title, name in steps
+    ]
+    return (
+        table([*head, "modules", "MB unzipped"], rows)
+        + "\n\n**What is imported on the way, in ms**\n\n"
+        + table(["", "wall", "CPU", "modules"], imports)
+    )
 
 
 def bulk_tables(found: Mapping[str, Any]) -> str:

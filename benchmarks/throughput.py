@@ -16,7 +16,7 @@ def run(
     site: Site, say: Callable[[str], Any], missing: dict[str, str], *, quick: bool
 ) -> list[Samples]:
     """Measure reads and inserts; `wall` and `cpu` are milliseconds for each invocation."""
-    seconds, count = (1.0, 2) if quick else (3.0, 4)
+    seconds, count = (1.0, 2) if quick else (2.0, 3)
     works = ("read_one", "insert_one")
     found = {
         (name, work): Samples(name, {"work": work, "processes": PROCESSES})

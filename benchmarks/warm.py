@@ -9,7 +9,7 @@ from benchmarks.site import Site
 
 WORKS = ("read_one", "read_100", "insert_one", "read_modify_write", "five_statements")
 ROUND_TRIPS = (0, 1, 5)
-MINUTES = 9
+MINUTES = 5
 
 
 def run(
@@ -20,7 +20,7 @@ def run(
     trips: Sequence[int] = (1,) if quick else ROUND_TRIPS
     for tls in (True, False):
         for trip in trips:
-            count, calls = (4, 4) if quick else (12, 3) if trip == 5 else (15, 4)
+            count, calls = (4, 4) if quick else (8, 3) if trip == 5 else (12, 4)
             with (
                 site.line(trip) as port,
                 peers_on(site.environment(tls=tls, port=port), list(PEERS), missing) as peers,

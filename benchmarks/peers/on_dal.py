@@ -131,11 +131,11 @@ def stream_rows(event, context):
             Line.balance,
             where=[Line.id > last, Line.id <= event["rows"]],
             order_by=Line.id,
-            limit=2000,
+            limit=5000,
         )
         for row in chunk:
             total += row["balance"]
-        if len(chunk) < 2000:
+        if len(chunk) < 5000:
             return {"total": total}
         last = chunk[-1]["id"]
 
