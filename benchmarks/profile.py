@@ -1,6 +1,8 @@
 """Where a warm invocation spends its time, or a cold start.
 
-python -m benchmarks.profile [warm | cold] [WORK]
+    python -m benchmarks.profile [warm | cold] [WORK]
+
+What is shown is each function's own time, the longest first.
 """
 
 import importlib
@@ -33,7 +35,7 @@ def inside(kind: str, work: str) -> None:
     from pyinstrument.renderers import ConsoleRenderer
 
     sys.path.insert(0, str(Path(__file__).parent / "peers"))
-    profiler = Profiler(interval=0.0001)
+    profiler = Profiler(interval=0.001)
     if kind == "cold":
         profiler.start()
     function = getattr(importlib.import_module("on_dal"), work)
