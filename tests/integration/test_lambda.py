@@ -418,7 +418,7 @@ class TestTheDeadlineOfTheInvocation:
         assert no_sessions_within(admin, 5)
         assert names(admin) == []
 
-    def test_ends_the_wait_for_a_lock(self, function, admin, server, database):
+    def test_ends_the_wait_for_a_lock(self, function, admin, server, database, environment):
         query(admin, "INSERT INTO item (name) VALUES ('held')")
         query(admin, "CREATE TABLE shut (id INT)")
         waits = [
@@ -426,7 +426,9 @@ class TestTheDeadlineOfTheInvocation:
             "SELECT * FROM item WHERE name = 'held' FOR UPDATE",
             "INSERT INTO shut VALUES (1)",
         ]
-        runs = [function("unit.run", timeout=self.TIMEOUT) for _ in waits]
+        # By itself the wait for a lock would be over before the invocation.
+        patient = {**environment, "DAL_LOCK_WAIT_TIMEOUT": "5"}
+        runs = [function("unit.run", environment=patient, timeout=self.TIMEOUT) for _ in waits]
         with (
             server.connect(database, autocommit=False) as row_lock,
             server.connect(database) as table_lock,
