@@ -30,5 +30,6 @@ def event(work: str, number: int, size: int) -> dict[str, Any]:
         "read_100": {},
         "bulk_purge": {"from": 0},
         "stream": {"rows": size},
+        "stream_rows": {"rows": size},
         "page": {"after": (size - 1) * PAGE, "limit": PAGE},
     }[work]

@@ -30,16 +30,17 @@ class Figures:
         above, below = self.median(peer, what, **cell), self.median(other, what, **cell)
         return None if above is None or below is None else above / below
 
-    def beside(self, peer: str, what: str = "wall", **cell: Any) -> str:
-        """Return a table's entry: how much more than dal's, then the median and its spread."""
+    def times(self, peer: str, what: str = "wall", **cell: Any) -> str:
+        """Return a table's entry: how many times dal's median this peer's is."""
+        ratio = self.ratio(peer, "on_dal", what, **cell)
+        return "" if ratio is None else number(ratio)
+
+    def shown(self, peer: str, what: str = "wall", **cell: Any) -> str:
+        """Return a table's entry: median and interquartile range."""
         sample = self.of(peer, **cell)
         if sample is None:
             return ""
-        shown = f"{number(median(sample[what]))} ± {number(spread(sample[what]))}"
-        if peer == "on_dal":
-            return shown
-        ratio = self.ratio(peer, "on_dal", what, **cell)
-        return shown if ratio is None else f"**{ratio:.2f}** ({shown})"
+        return f"{number(median(sample[what]))} ± {number(spread(sample[what]))}"
 
 
 def number(value: float) -> str:

@@ -12,7 +12,7 @@ from benchmarks.tables import WORKS
 
 # The same figures give the same bytes; text stays text.
 mpl.rcParams.update({"svg.hashsalt": "dal", "svg.fonttype": "none", "font.size": 9})
-_COLOURS = ["#0b6e4f", "#7fb069", "#a3b9c9", "#5b7c99", "#f2a541", "#d1603d", "#8e3b46"]
+_COLOURS = ["#0b6e4f", "#3a9d78", "#7fb069", "#a3b9c9", "#5b7c99", "#f2a541", "#d1603d", "#8e3b46"]
 
 
 def draw_warm(found: Figures, file: Path) -> None:
@@ -52,7 +52,7 @@ def draw_cold(found: Figures, file: Path) -> None:
 
 
 def _save(figure: pyplot.Figure, axes: pyplot.Axes, file: Path) -> None:
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})

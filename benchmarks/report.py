@@ -4,6 +4,7 @@ python -m benchmarks.report
 """
 
 import json
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,13 @@ _ABOUT = {
     "warm": "Connect, work, answer, close, in a process that has done so before.\n\n"
     "![A warm invocation](benchmarks-warm.svg)",
     "cold": "Lambda's own runtime client starts, imports the function and answers the first event "
-    "(`dal.testing.runtime`).\nEach function has its own packages beside it and no others. The "
-    "first columns are ms, the import by itself too.\nWhat remains to PyMySQL by hand is the "
-    "import of SQLAlchemy's ORM.\n\n![A cold start](benchmarks-cold.svg)",
+    "(`dal.testing.runtime`).\nEach function has its own packages beside it and no others. What "
+    "remains to PyMySQL by hand is the import of SQLAlchemy's ORM."
+    "\n\n![A cold start](benchmarks-cold.svg)",
     "bulk": "With verified TLS, each in one transaction but for the purge, which dal does in "
     "scopes of 1,000 and\nPyMySQL in transactions of as many. Update by key is one statement a row "
-    "for PyMySQL and SQLAlchemy,\nCASE expressions for Django, and an upsert for dal.",
+    "for PyMySQL and SQLAlchemy,\nCASE expressions for Django, and an upsert for dal.\nHalf of the "
+    "rows that are upserted are there before.",
     "streaming": "PyMySQL reads with `SSCursor`, SQLAlchemy with `yield_per=1000`, Django with "
     "`iterator()`, which\nholds all rows in its driver; advanced-alchemy has no verb for it.",
     "paging": "Pages of 100 rows. By keyset: dal and PyMySQL. By OFFSET, as their documentation "
@@ -72,10 +74,15 @@ def page(found: Mapping[str, Any]) -> str:
     parts = [(ROOT / "benchmarks" / "about.md").read_text().strip(), _machine(found)]
     parts.append("## What was to be shown\n\n" + _targets(found))
     parts += [
-        f"## {_TITLES[name]}\n\n{_ABOUT[name]}\n\n{TABLES[name](case)}"
+        f"## {_TITLES[name]}\n\n{_wrapped(_ABOUT[name])}\n\n{TABLES[name](case)}"
         for name, case in found.items()
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _wrapped(text: str) -> str:
+    paragraphs = (textwrap.fill(each, 100) for each in text.split("\n\n"))
+    return "\n\n".join(paragraphs)
 
 
 def _machine(found: Mapping[str, Any]) -> str:
@@ -87,24 +94,37 @@ def _machine(found: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in kind["packages"].items())
     return (
         f"The figures below come from {kind['cpus']} shared virtual CPUs, {kind['system']}, Python "
-        f"{kind['python']},\n{kind['server']}, all on one machine.\nBeside dal: {versions}.\n\n"
+        f"{kind['python']},\n{kind['server']}, all on one machine.\n"
+        + textwrap.fill(f"Beside dal: {versions}.", 100)
+        + "\n\n"
         + table(["case", "measured on", "minutes", "load average at the end"], lines)
     )
 
 
 def _targets(found: Mapping[str, Any]) -> str:
-    rows, reasons = [], []
+    rows: list[list[str]] = []
+    reasons: dict[str, list[str]] = {}
     for target in TARGETS:
         ratio = target.ratio(Figures(found[target.case])) if target.case in found else None
         if ratio is None:
             continue
         limit = f"{'at least' if target.at_least else 'at most'} {target.limit:g}"
         is_met = target.is_met(ratio)
-        rows.append([target.text, limit, f"{ratio:.2f}", "yes" if is_met else "**no**"])
+        rows.append([target.text, limit, f"{ratio:.3g}", "yes" if is_met else "**no**"])
         if not is_met and target.why:
-            reasons.append(f"- {target.text}: {target.why}.")
+            reasons.setdefault(target.why, []).append(target.text)
     text = table(["dal's ratio", "wanted", "measured", "met"], rows)
-    return text + ("\n\nWhere it is missed:\n\n" + "\n".join(reasons) if reasons else "")
+    if reasons:
+        text += "\n\nWhere it is missed:\n\n" + "\n".join(
+            textwrap.fill(
+                f"- {'; '.join(targets)}: {why}.",
+                100,
+                subsequent_indent="  ",
+                break_on_hyphens=False,
+            )
+            for why, targets in reasons.items()
+        )
+    return text
 
 
 if __name__ == "__main__":

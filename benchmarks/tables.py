@@ -14,7 +14,7 @@ WORKS = {
     "read_modify_write": "read, modify, write",
     "five_statements": "five statements",
     "bulk_insert": "insert",
-    "bulk_upsert": "upsert, half of them there",
+    "bulk_upsert": "upsert",
     "bulk_update": "update by key",
     "bulk_purge": "purge",
     "stream": "entities",
@@ -33,29 +33,40 @@ def _peers(figures: Figures) -> dict[str, str]:
     return {name: title for name, title in PEERS.items() if name in there}
 
 
+def pair(
+    figures: Figures, title: str, columns: Mapping[str, Mapping[str, Any]], what: str = "wall"
+) -> str:
+    """Return two tables, of ratios to dal's medians and of medians; a row for each peer."""
+    peers = _peers(figures)
+    ratios = [
+        [name, *(figures.times(peer, what, **cell) for cell in columns.values())]
+        for peer, name in peers.items()
+        if peer != "on_dal"
+    ]
+    medians = [
+        [name, *(figures.shown(peer, what, **cell) for cell in columns.values())]
+        for peer, name in peers.items()
+    ]
+    kind = "CPU time" if what == "cpu" else "Wall time"
+    return (
+        f"**{kind}{title}: how many times dal's**\n\n{table(['', *columns], ratios)}\n\n"
+        f"In ms, median and interquartile range:\n\n{table(['', *columns], medians)}"
+    )
+
+
 def warm_tables(found: Mapping[str, Any]) -> str:
     """Wall time on each line with verified TLS and without, and CPU time on the shortest."""
     figures = Figures(found)
-    peers = _peers(figures)
     parts = []
     cells = {(s["cell"]["tls"], s["cell"]["round_trip_ms"]) for s in figures.samples}
     for tls, trip in sorted(cells, key=lambda cell: (not cell[0], cell[1])):
-        kinds = ["wall", "cpu"] if trip == min(cell[1] for cell in cells) else ["wall"]
-        for what in kinds:
-            kind = "CPU" if what == "cpu" else "wall"
-            name = "verified TLS" if tls else "no TLS"
-            rows = [
-                [
-                    WORKS[work],
-                    *(
-                        figures.beside(peer, what, work=work, tls=tls, round_trip_ms=trip)
-                        for peer in peers
-                    ),
-                ]
-                for work in warm.WORKS
-            ]
-            title = f"{kind} time in ms, {name}, {trip} ms round trip"
-            parts.append(f"**{title}**\n\n" + table(["", *peers.values()], rows))
+        columns = {
+            WORKS[work]: {"work": work, "tls": tls, "round_trip_ms": trip} for work in warm.WORKS
+        }
+        title = f", {'verified TLS' if tls else 'no TLS'}, {trip} ms"
+        parts.append(pair(figures, title, columns))
+        if trip == min(cell[1] for cell in cells):
+            parts.append(pair(figures, title, columns, "cpu"))
     return "\n\n".join(parts)
 
 
@@ -65,61 +76,57 @@ def cold_tables(found: Mapping[str, Any]) -> str:
     trips = sorted(
         {s["cell"]["round_trip_ms"] for s in figures.samples if "round_trip_ms" in s["cell"]}
     )
-    rows = []
+    columns: dict[str, Mapping[str, Any]] = {
+        f"first answer, {trip} ms": {"work": "cold start", "round_trip_ms": trip} for trip in trips
+    }
+    columns["import alone"] = {"work": "import"}
+    sizes = []
     for peer, title in _peers(figures).items():
-        starts = [{"work": "cold start", "round_trip_ms": trip} for trip in trips]
-        sample = figures.of(peer, **starts[0]) or {"more": {}}
+        start = figures.of(peer, work="cold start", round_trip_ms=trips[0]) or {"more": {}}
         imported = figures.of(peer, work="import") or {"more": {}}
-        rows.append(
+        sizes.append(
             [
                 title,
-                *(figures.beside(peer, **start) for start in starts),
-                figures.beside(peer, "cpu", **starts[0]),
-                figures.beside(peer, work="import"),
                 str(imported["more"].get("modules", "")),
-                str(sample["more"].get("megabytes", "")),
+                str(start["more"].get("megabytes", "")),
             ]
         )
-    head = ["", *(f"first answer at {trip} ms" for trip in trips), "its CPU", "import"]
     steps = [
         ("PyMySQL and handlers by hand", "lean_hand"),
         ("SQLAlchemy's ORM and PyMySQL", "sqlalchemy and pymysql"),
         ("dal and a mapped class", "dal and a mapped class"),
-        ("dal's handlers: four classes, engine, MySQL's dialect, TLS context", "on_dal"),
+        ("dal, four classes, engine, dialect, TLS context", "on_dal"),
     ]
     imports = [
         [
             title,
-            *(number(figures.median(name, what, work="import") or 0) for what in ("wall", "cpu")),
+            *(figures.shown(name, what, work="import") for what in ("wall", "cpu")),
             str((figures.of(name, work="import") or {"more": {}})["more"].get("modules", "")),
         ]
         for title, name in steps
     ]
-    return (
-        table([*head, "modules", "MB unzipped"], rows)
-        + "\n\n**What is imported on the way, in ms**\n\n"
-        + table(["", "wall", "CPU", "modules"], imports)
+    return "\n\n".join(
+        [
+            pair(figures, "", columns),
+            pair(figures, "", columns, "cpu"),
+            table(["", "modules imported", "MB unzipped"], sizes),
+            "**What is imported on the way, in ms**",
+            table(["", "wall", "CPU", "modules"], imports),
+        ]
     )
 
 
 def bulk_tables(found: Mapping[str, Any]) -> str:
     """Each work, then the same work on more and more rows."""
     figures = Figures(found)
-    peers = _peers(figures)
     largest: dict[str, int] = {}
     for sample in figures.samples:
         cell = sample["cell"]
         largest[cell["work"]] = max(largest.get(cell["work"], 0), cell["rows"])
-    rows = [
-        [
-            f"{WORKS[work]}: {size:,}",
-            *(figures.beside(peer, work=work, rows=size) for peer in peers),
-        ]
-        for work, size in largest.items()
-    ]
-    sizes = sorted(
-        {s["cell"]["rows"] for s in figures.samples if s["cell"]["work"] == "bulk_insert"}
-    )
+    columns = {
+        f"{WORKS[work]} {size:,}": {"work": work, "rows": size} for work, size in largest.items()
+    }
+    sizes = {s["cell"]["rows"] for s in figures.samples if s["cell"]["work"] == "bulk_insert"}
     linear = [
         [
             f"{size:,}",
@@ -128,11 +135,10 @@ def bulk_tables(found: Mapping[str, Any]) -> str:
                 for peer in ("on_dal", "shared_context")
             ),
         ]
-        for size in sizes
+        for size in sorted(sizes)
     ]
     return (
-        "**Wall time in ms**\n\n"
-        + table(["rows", *peers.values()], rows)
+        pair(figures, "", columns)
         + "\n\n**Microseconds for each row inserted**\n\n"
         + table(["rows", PEERS["on_dal"], PEERS["shared_context"]], linear)
     )
@@ -143,10 +149,11 @@ def streaming_tables(found: Mapping[str, Any]) -> str:
     rows = []
     for sample in Figures(found).samples:
         size = sample["cell"]["rows"]
+        of_dal = f", {WORKS[sample['cell']['work']]}" if sample["peer"] == "on_dal" else ""
         wall = sorted(sample["wall"])[len(sample["wall"]) // 2]
         rows.append(
             [
-                f"{PEERS[sample['peer']]}, {WORKS[sample['cell']['work']]}",
+                PEERS[sample["peer"]] + of_dal,
                 f"{size:,}",
                 f"{size / wall * 1000:,.0f}",
                 f"{sample['more']['memory'] / 1024:.1f}",
@@ -158,25 +165,21 @@ def streaming_tables(found: Mapping[str, Any]) -> str:
 def paging_tables(found: Mapping[str, Any]) -> str:
     """A page of 100 rows, near and far."""
     figures = Figures(found)
-    peers = _peers(figures)
     pages = sorted({sample["cell"]["page"] for sample in figures.samples})
-    rows = [
-        [f"{page:,}", *(figures.beside(peer, work="page", page=page) for peer in peers)]
-        for page in pages
-    ]
-    return "**Wall time in ms**\n\n" + table(["page", *peers.values()], rows)
+    return pair(figures, "", {f"page {page:,}": {"work": "page", "page": page} for page in pages})
 
 
 def throughput_tables(found: Mapping[str, Any]) -> str:
     """Invocations a second of eight processes together."""
     figures = Figures(found)
     peers = _peers(figures)
+    works = list(dict.fromkeys(sample["cell"]["work"] for sample in figures.samples))
     rows = []
-    for work in dict.fromkeys(sample["cell"]["work"] for sample in figures.samples):
-        cell = {"work": work, "processes": 8}
-        medians = [figures.median(peer, **cell) for peer in peers]
-        rows.append([WORKS[work], *(f"{1000 / each:,.0f}" if each else "" for each in medians)])
-    return "**Invocations a second**\n\n" + table(["", *peers.values()], rows)
+    for peer, title in peers.items():
+        medians = [figures.median(peer, work=work, processes=8) for work in works]
+        rows.append([title, *(f"{1000 / each:,.0f}" if each else "" for each in medians)])
+    head = ["", *(WORKS[work] for work in works)]
+    return "**Invocations a second**\n\n" + table(head, rows)
 
 
 TABLES = {
