@@ -115,7 +115,8 @@ class TestTheWire:
         after(proxy, FIRST + 4)  # COMMIT, and the wiping
         assert len(proxy.connections) == 1
 
-    def test_nobody_waits_for_the_wiping(self, wire):
+    def test_nobody_waits_for_the_wiping(self, wire, monkeypatch):
+        monkeypatch.setattr(dal.engine.warm, "PATIENCE", 0.5)
         proxy, database = wire
         if proxy.connections[0].tls:
             pytest.skip("under TLS no statement is seen to strike at")
