@@ -121,7 +121,7 @@ TARGETS = [
     ),
     *(
         Target(
-            f"the worst of every warm work at 1 ms, {line}, by {title}",
+            f"warm at 1 ms, {line}, the worst work, by {title}",
             "warm",
             _worst(peer, tls=tls),
             limit,
