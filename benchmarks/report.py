@@ -11,8 +11,11 @@ from typing import Any
 
 from benchmarks.figures import Figures
 from benchmarks.site import ROOT
-from benchmarks.tables import TABLES, table
+from benchmarks.tables import TABLES, summary, table
 from benchmarks.targets import TARGETS
+
+_BEGIN = "<!-- the figures: written by make bench -->"
+_END = "<!-- end of the figures -->"
 
 _TITLES = {
     "warm": "A warm invocation",
@@ -63,10 +66,20 @@ def write(results: Path) -> None:
     found = kept(results)
     docs = ROOT / "docs"
     (docs / "benchmarks.md").write_text(page(found))
+    readme = ROOT / "README.md"
+    readme.write_text(with_summary(readme.read_text(), found))
     if "warm" in found:
         plots.draw_warm(Figures(found["warm"]), docs / "benchmarks-warm.svg")
     if "cold" in found:
         plots.draw_cold(Figures(found["cold"]), docs / "benchmarks-cold.svg")
+
+
+def with_summary(readme: str, found: Mapping[str, Any]) -> str:
+    """Return the README with the figures of these results, as far as they are there."""
+    if not {"warm", "cold"} <= set(found):
+        return readme
+    before, after = readme.split(_BEGIN, maxsplit=1)[0], readme.split(_END)[1]
+    return f"{before}{_BEGIN}\n\n{summary(found['warm'], found['cold'])}\n\n{_END}{after}"
 
 
 def page(found: Mapping[str, Any]) -> str:

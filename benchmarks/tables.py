@@ -116,6 +116,22 @@ def cold_tables(found: Mapping[str, Any]) -> str:
     )
 
 
+def summary(warm_found: Mapping[str, Any], cold_found: Mapping[str, Any]) -> str:
+    """The README's: a warm invocation and a cold start, over TLS with a round trip of 1 ms."""
+    figures, starts = Figures(warm_found), Figures(cold_found)
+    head = ["", *(WORKS[work] for work in warm.WORKS), "cold start"]
+    rows = [
+        [
+            title,
+            *(figures.times(peer, work=work, tls=True, round_trip_ms=1) for work in warm.WORKS),
+            starts.times(peer, work="cold start", round_trip_ms=1),
+        ]
+        for peer, title in _peers(figures).items()
+        if peer != "on_dal"
+    ]
+    return table(head, rows)
+
+
 def bulk_tables(found: Mapping[str, Any]) -> str:
     """Each work, then the same work on more and more rows."""
     figures = Figures(found)

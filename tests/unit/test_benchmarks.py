@@ -21,6 +21,11 @@ def test_the_page_is_made_from_the_kept_results(found):
     assert (ROOT / "docs" / "benchmarks.md").read_text() == report.page(found)
 
 
+def test_the_readme_has_the_figures_of_the_kept_results(found):
+    readme = (ROOT / "README.md").read_text()
+    assert report.with_summary(readme, found) == readme
+
+
 def test_every_case_was_kept(found):
     assert set(found) == set(report.TABLES)
 
