@@ -43,7 +43,7 @@ def plot(storms):
     )
     seconds = max(one.ended[-1] for one in (clear, tls, plain)) + 0.2
     upper = _panel(
-        f"Connections on the server, of {clear.clients} functions",
+        f"Connections of {clear.clients} functions",
         seconds,
         clear.max_connections * 1.15,
         0,
