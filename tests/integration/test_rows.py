@@ -7,7 +7,6 @@ import sqlalchemy as sa
 from accounts import Account, Accounts
 
 from dal import ConnectionLost, Database, everything
-from dal.engine import create_engine
 from dal.testing.proxy import Proxy
 
 LENGTHS = [None, 0, 1, 249, 250, 251, 252, 253, 254, 255, 256, 1000, 65_535, 65_536, 70_000]
@@ -15,7 +14,7 @@ LENGTHS = [None, 0, 1, 249, 250, 251, 252, 253, 254, 255, 256, 1000, 65_535, 65_
 
 @pytest.fixture
 def engine(environment):
-    return create_engine(environment["DATABASE_URL"], tls="unverified")
+    return Database.from_env(environment).engine
 
 
 @pytest.fixture
