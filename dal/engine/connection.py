@@ -35,7 +35,7 @@ from dal.engine.tls import context_for
 from dal.errors import UsageError
 
 #: Seconds after which the server's limits are sent again, where a deadline draws near.
-RENEWAL = 1.0
+RENEWAL = 0.5
 
 
 class CommitUnanswered(pymysql.OperationalError):
