@@ -45,15 +45,15 @@ prove-history: server ## write and read under faults for DAL_TEST_MINUTES=10; DA
 prove-storm: server ## 300 functions at once, 50 places; writes the figures and the plot of docs/storm.md
 	@DAL_TEST_STORM=all $(BIN)/python -m pytest tests/faults/test_storm.py $(ARGS)
 
-POOL_TESTS := $(addprefix tests/integration/test_,freshness.py failures.py scope.py \
-  hooks_and_streams.py streaming.py attempts.py warm.py)
+POOL_TESTS := $(addprefix tests/integration/,$(addprefix scope/test_,freshness.py failures.py \
+  scope.py hooks_and_streams.py attempts.py) repository/test_streaming.py wire/test_warm.py)
 prove-pool: server ## pool="warm": what holds without it, and 1,000 rounds frozen, killed, forked in between
 	@DAL_TEST_POOL=warm $(BIN)/python -m pytest $(POOL_TESTS) $(ARGS)
-	@DAL_TEST_ROUNDS=1000 $(BIN)/python -m pytest tests/integration/test_lambda_freshness.py -k KeptSession $(ARGS)
+	@DAL_TEST_ROUNDS=1000 $(BIN)/python -m pytest tests/integration/aws/test_lambda_freshness.py -k KeptSession $(ARGS)
 	@DAL_TEST_POOL=warm DAL_TEST_MINUTES=1 $(BIN)/python -m pytest tests/faults/test_history.py $(ARGS)
 
 prove-metrics: server ## the metrics of 1,000 invocations, against the server's own counters
-	@DAL_TEST_INVOCATIONS=1000 $(BIN)/python -m pytest tests/integration/test_seen_in_lambda.py $(ARGS)
+	@DAL_TEST_INVOCATIONS=1000 $(BIN)/python -m pytest tests/integration/aws/test_seen_in_lambda.py $(ARGS)
 
 BENCH := .venv-bench
 $(BENCH)/.packages: requirements/bench.txt requirements/mysqlclient.txt scripts/packages scripts/mysqlclient

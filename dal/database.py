@@ -13,12 +13,12 @@ from sqlalchemy.engine import URL, Engine
 from dal import aws
 from dal.aws.handler import Handler, RollbackWhen
 from dal.engine import Settings, create_engine, settings_of
-from dal.engine.deadline import NEVER, Deadline
-from dal.engine.settings import Report
 from dal.errors import InvalidArgument, NoActiveScope, UsageError
 from dal.scope import Scope, Session, as_current, current_scope
 from dal.scope.attempts import Result, checked_attempts, run_again
 from dal.scope.report import Unit, Write, to_log, unit_of_work
+from dal.settings import Report
+from dal.wire.deadline import NEVER, Deadline
 
 
 class Database:

@@ -390,3 +390,8 @@ STATEMENT_ONLY = frozenset(
     {1048, 1364, 1062, 1586, 1216, 1217, 1451, 1452, 3819, 4025, 1406, 1264, 1690, 3572}
     | {1265, 1292, 1366, 1365, 3140, 1242, 1146, 1054, 1064, 1142, 1143, 1792}
 )
+
+
+def is_servers(number: object) -> bool:
+    """Return whether this is an error number of the server's; 2000 to 2999 are the client's."""
+    return isinstance(number, int) and (1000 <= number < 2000 or number >= 3000)

@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from dal import errors
 from dal.cli.terminal import Mistake
 from dal.engine import Settings, create_engine
-from dal.engine.settings import is_loopback
+from dal.settings import is_loopback
 from dal.testing.proxy import Proxy
 
 

@@ -12,9 +12,9 @@ from dal.doctor.checks import CHECKS, Check
 from dal.doctor.facts import Asked, Facts, Unreadable
 from dal.doctor.gathering import gather
 from dal.doctor.report import Finding, Outcome, Report, Verdict, skip
-from dal.engine.deadline import Deadline
-from dal.engine.purpose import Purpose, connecting_for
 from dal.errors import DatabaseError, DeadlineExceeded, InvalidArgument
+from dal.wire.deadline import Deadline
+from dal.wire.purpose import Purpose, connecting_for
 
 
 def examine(

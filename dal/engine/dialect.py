@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.engine import reflection
 
-from dal.engine.cursors import executemany
-from dal.engine.session_state import SQL_MODE
+from dal.wire.session.cursors import executemany
+from dal.wire.session.state import SQL_MODE
 
 
 class Dialect(MySQLDialect_pymysql):

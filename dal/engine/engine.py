@@ -11,10 +11,10 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.pool import NullPool
 
-from dal.engine.connecting import connect
-from dal.engine.settings import Settings, settings_of
-from dal.engine.tls import context_for
 from dal.engine.translate import name_the_error
+from dal.settings import Settings, settings_of
+from dal.wire.connecting import connect
+from dal.wire.network.tls import context_for
 
 registry.register("mysql.dal", "dal.engine.dialect", "Dialect")
 
@@ -39,7 +39,7 @@ def create_engine(url: str | URL | Settings, **settings: Any) -> Engine:
     context_for(checked)  # a wrong tls_ca fails here, and a cold start builds its context in init
     keeper = None
     if checked.pool == "warm":
-        from dal.engine.warm import Keeper  # noqa: PLC0415  # for those who ask
+        from dal.wire.kept import Keeper  # noqa: PLC0415  # for those who ask
 
         keeper = Keeper(checked)
     engine = sqlalchemy.create_engine(

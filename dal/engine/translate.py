@@ -14,10 +14,10 @@ from pymysql.constants import ER
 from sqlalchemy.engine import ExceptionContext
 
 from dal import errors
-from dal.engine.channel import TimedOut
-from dal.engine.connect_failed import ConnectFailed
-from dal.engine.connection import CommitUnanswered, is_servers
-from dal.engine.tls import RDS_BUNDLE
+from dal.wire.network.channel import TimedOut
+from dal.wire.network.connect_failed import ConnectFailed
+from dal.wire.network.tls import RDS_BUNDLE
+from dal.wire.session.transactions import CommitUnanswered
 
 _KEY = re.compile(r"for key '(?:(?P<table>[^'.]+)\.)?(?P<constraint>[^']+)'$")
 _FOREIGN_KEY = re.compile(
@@ -156,7 +156,7 @@ def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Er
         return errors.DeadlineExceeded(
             f"the deadline passed while connecting to MySQL at {settings.host}:{settings.port}"
         )
-    kind = errors.NAMED_WHILE_CONNECTING.get(number, errors.ConnectError)
+    kind = original.kind
     if number in _FOR_THE_ADMINISTRATOR:
         advice = "only an administrator of the server can mend that"
     elif kind is errors.AccessDenied:
@@ -168,7 +168,7 @@ def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Er
     elif kind is errors.TLSError:
         known = (advice for sign, advice in _CERTIFICATE.items() if sign in text)
         advice = next(known, "dal wants TLS; DAL_TLS says which kind")
-    elif is_servers(number):
+    elif errors.is_servers(number):
         advice = f"that is MySQL error {number}"
     else:
         advice = _STAGES[original.stage]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dal.repository.bulk import Bulk
-from dal.repository.claims import Claims
-from dal.repository.lookup import Lookup
-from dal.repository.paging import Paging
-from dal.repository.projection import Projection
-from dal.repository.purging import Purging
-from dal.repository.reading import Reading
-from dal.repository.source import Row
-from dal.repository.streaming import Streaming
-from dal.repository.upsert import Upsert
-from dal.repository.writing import Writing
+from dal.repository.reading.claims import Claims
+from dal.repository.reading.entities import Reading
+from dal.repository.reading.lookup import Lookup
+from dal.repository.reading.paging import Paging
+from dal.repository.reading.projection import Projection
+from dal.repository.reading.streaming import Streaming
+from dal.repository.shared.source import Row
+from dal.repository.writing.bulk import Bulk
+from dal.repository.writing.entities import Writing
+from dal.repository.writing.purging import Purging
+from dal.repository.writing.upsert import Upsert
 
 
 class Repository(

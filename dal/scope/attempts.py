@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from dal.engine.backoff import Backoff
-from dal.engine.deadline import Deadline
-from dal.engine.tally import Tally
 from dal.errors import DEMOTED, Error, InvalidArgument
+from dal.wire.backoff import Backoff
+from dal.wire.deadline import Deadline
+from dal.wire.tally import Tally
 
 Result = TypeVar("Result")
 
@@ -40,7 +40,7 @@ def run_again(
                 pause = FAILOVER if error.errno in DEMOTED else 0.0
                 if again and backoff.wait(deadline, at_least=pause):
                     failed.append(error)
-                    tally.retry(error)
+                    tally.retry(type(error))
                     continue
             elif failed:
                 error.add_note(f"after {len(failed)} attempts that failed: {failed}")

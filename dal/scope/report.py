@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from dal.engine.line import Line, milliseconds
-from dal.engine.tally import Tally
 from dal.errors import CommitOutcomeUnknown
+from dal.wire.tally import Tally
 
 log = logging.getLogger("dal")
 

@@ -29,14 +29,14 @@ from sqlalchemy import orm
 from sqlalchemy.engine import Connection, Engine
 
 from dal import errors
-from dal.engine.connection import Connection as DriverConnection
-from dal.engine.deadline import NEVER, Deadline
-from dal.engine.purpose import Purpose, connecting_for
-from dal.engine.tally import Tally
 from dal.engine.translate import named_error
 from dal.scope import statements
 from dal.scope.report import Outcome
 from dal.scope.session import Session
+from dal.wire.connection import Connection as DriverConnection
+from dal.wire.deadline import NEVER, Deadline
+from dal.wire.purpose import Purpose, connecting_for
+from dal.wire.tally import Tally
 
 log = logging.getLogger("dal")
 
@@ -230,7 +230,7 @@ class Scope:
         if self._error is None:
             self._error = error
 
-    # What the connection tells and asks (dal.engine.connection.Owner) ---------------------------
+    # What the connection tells and asks (dal.wire.connection.Owner) ---------------------------
 
     @property
     def is_lost_or_refused(self) -> bool:

@@ -19,7 +19,7 @@ from lanes import ALL, Lane, eventually, query
 from sqlalchemy import text
 
 from dal import Database
-from dal.engine.connection import RENEWAL
+from dal.wire.session.login import RENEWAL
 
 BOUND = 5.0
 AT_ONCE = 8

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from dal.doctor.facts import Facts, known
 from dal.doctor.report import Outcome, fail, ok, skip, warn
-from dal.engine.settings import is_loopback
+from dal.settings import is_loopback
 
 #: How long before its end a certificate should be renewed.
 NOTICE = timedelta(days=30)

@@ -1,0 +1,83 @@
+"""Reading columns instead of entities: plain dictionaries, ready for an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Label
+from sqlalchemy.orm import InstrumentedAttribute, Mapper
+
+from dal.errors import InvalidArgument
+from dal.repository.shared.conditions import (
+    Order,
+    checked_conditions,
+    checked_limit,
+    checked_order,
+    is_relationship,
+)
+from dal.repository.shared.source import Row, Source
+
+
+class Projection(Source[Row]):
+    """The verb that reads columns."""
+
+    def rows(
+        self,
+        *columns: InstrumentedAttribute[Any] | ColumnElement[Any],
+        where: ColumnElement[bool] | Sequence[ColumnElement[bool]] = (),
+        order_by: Order | Sequence[Order] = (),
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return these columns of the rows that fit, as dictionaries, perhaps none. One SELECT.
+
+            users.rows(User.id, User.name, where=User.active.is_(True))
+            users.rows(sa.func.count().label("number"), where=everything())
+
+        No entity is made, so nothing is tracked and nothing can be loaded later.
+
+        Args:
+            columns: Attributes of the model, which name their keys, and expressions with a label.
+            where: A condition or several; `everything()` for all rows of the table.
+            order_by: Columns, or `column.desc()`; without it the order is the server's choice.
+            limit: The most rows to return.
+
+        Raises:
+            InvalidArgument: no column, two of one name, an expression without a label, an entity,
+                a column of another model; neither a condition nor a limit, or something that is
+                none.
+        """
+        names = self._checked_names(columns)
+        given = where if isinstance(where, list | tuple) else [where]
+        conditions = checked_conditions(given, or_all=limit is not None)
+        query = sa.select(*columns).select_from(self.model)
+        query = query.where(*conditions).order_by(*checked_order(order_by))
+        if limit is not None:
+            query = query.limit(checked_limit(limit))
+        return [dict(zip(names, row, strict=True)) for row in self.session.execute(query)]
+
+    def _checked_names(self, columns: Sequence[object]) -> list[str]:
+        if not columns:
+            raise InvalidArgument("rows() wants columns such as User.id, User.name")
+        names = [self._checked_name(column) for column in columns]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidArgument(f"two columns are named {name!r}; give one a .label()")
+        return names
+
+    def _checked_name(self, column: object) -> str:
+        mapper: Mapper[Any] = sa.inspect(self.model)
+        if isinstance(column, Label):
+            return column.name
+        if isinstance(column, InstrumentedAttribute) and not is_relationship(column):
+            if not column.parent.is_mapper or not mapper.isa(column.parent.mapper):
+                raise InvalidArgument(f"{column} is no column of {self.model.__name__}")
+            return column.key
+        if isinstance(column, sa.Column) and column.table in mapper.tables:
+            return column.key
+        if isinstance(column, ColumnElement):
+            raise InvalidArgument(f"give {column} a name with .label()")
+        raise InvalidArgument(
+            f"rows() takes columns such as User.name, not {column!r}; entities come from find()"
+        )

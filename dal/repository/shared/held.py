@@ -1,0 +1,88 @@
+"""The entities that the session holds: they follow what is written around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, orm
+from sqlalchemy.orm import Mapper, attributes
+
+from dal.repository.shared.identity import is_expression, keys_condition
+from dal.repository.shared.versions import version_name
+
+
+def held_entity(session: orm.Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> Any | None:
+    """Return the entity of this key; None where the session holds none, or your code no more."""
+    return session.identity_map.get(mapper.identity_key_from_primary_key(identity))
+
+
+def held_entities(session: orm.Session, mapper: Mapper[Any]) -> list[Any]:
+    """Return all entities of this class."""
+    held = session.identity_map.values()
+    return [entity for entity in held if isinstance(entity, mapper.class_)]
+
+
+def locked_fitting(
+    session: orm.Session, mapper: Mapper[Any], conditions: Sequence[ColumnElement[bool]]
+) -> list[tuple[Any, Any]]:
+    """Return the entities whose rows fit, with the versions of those rows; locks the rows.
+
+    One SELECT, and none where nothing is held. Without the lock another transaction could change a
+    row before it is written, and its entity would pass for the newer one.
+    """
+    if session.autoflush:
+        session.flush()  # a pending change may fit, and moves a version on
+    held = {sa.inspect(each).identity: each for each in held_entities(session, mapper)}
+    if not held:
+        return []
+    name = version_name(mapper)
+    key = [mapper.get_property_by_column(column).class_attribute for column in mapper.primary_key]
+    version = [getattr(mapper.class_, name)] if name else []
+    query = sa.select(*key, *version).where(keys_condition(mapper.class_, list(held)), *conditions)
+    found = session.execute(query.with_for_update()).all()
+    size = len(key)
+    return [
+        (held[tuple(row[:size])], row[size] if version else None)
+        for row in found
+        if tuple(row[:size]) in held
+    ]
+
+
+def bring_up(
+    session: orm.Session,
+    mapper: Mapper[Any],
+    entity: Any,
+    values: Mapping[str, Any],
+    *,
+    version: Any = None,
+) -> None:
+    """Give the entity what its row was changed to; what the server computed is loaded when touched.
+
+    Args:
+        session: The session that holds it.
+        mapper: Its mapper.
+        entity: The entity.
+        values: The changes by attribute name, the next version among them.
+        version: The version that the row had before, where the change does not tell the next. An
+            entity of another version keeps it: it has missed a change, and must not hide that.
+    """
+    of_version = version_name(mapper)
+    stale = {
+        attribute.key
+        for attribute in mapper.column_attrs
+        for column in attribute.columns[:1]
+        if isinstance(column, sa.Column)
+        and (column.onupdate is not None or column.server_onupdate is not None)
+    }
+    for name, value in values.items():
+        if not is_expression(value):
+            attributes.set_committed_value(entity, name, value)
+            stale.discard(name)
+        elif name != of_version:
+            stale.add(name)
+        elif version is not None and sa.inspect(entity).dict.get(name) == version:
+            attributes.set_committed_value(entity, name, version + 1)
+    if stale:
+        session.expire(entity, stale)

@@ -1,0 +1,94 @@
+"""Deleting very many rows: in chunks, each of them a transaction of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement
+
+from dal.database import Database
+from dal.errors import UsageError
+from dal.repository.shared.conditions import checked_conditions, checked_limit
+from dal.repository.shared.identity import key_names, keys_condition, mapper_of_one_table
+from dal.repository.shared.room import that_fit
+from dal.repository.shared.source import Row, Source
+
+
+class Purging(Source[Row]):
+    """The verb that deletes in chunks."""
+
+    def purge_where(self, *where: ColumnElement[bool], chunk: int = 1000) -> int:
+        """Delete all rows that fit all conditions, chunk by chunk; return how many.
+
+        One scope for each chunk, of fewer rows where their keys are longer than
+        `max_statement_bytes` allows: a SELECT of the next keys in the order of the primary key, a
+        DELETE of those that still fit, COMMIT. Locks are held for one chunk only, undo stays small,
+        and what is deleted is not walked over again. A chunk that meets a transient error is run
+        again, as by `db.run`. What is deleted stays so if a later chunk raises: call it again. Rows
+        that others insert meanwhile behind the current key are left to the next call.
+
+        Args:
+            where: Conditions; `everything()` for all rows of the table.
+            chunk: The most rows to delete in one transaction.
+
+        Raises:
+            UsageError: inside a scope, which would be one transaction; or the repository stands on
+                a `Session`.
+            ForeignKeyViolation: another row refers to one of them; its chunk is undone.
+            InvalidArgument: no condition, something that is none, or `chunk` below 1.
+        """
+        conditions = checked_conditions(where)
+        size = checked_limit(chunk, name="chunk")
+        database = self._source
+        if not isinstance(database, Database):
+            raise UsageError(
+                "purge_where() opens scopes of its own: make the repository with a Database"
+            )
+        if database.has_scope:
+            raise UsageError(
+                "purge_where() inside a scope would be one transaction: call it outside, or use "
+                "delete_where()"
+            )
+        mapper_of_one_table(self.model)
+        key = [getattr(self.model, name) for name in key_names(self.model)]
+        deleted, last = 0, None
+        while True:
+            after: list[ColumnElement[bool]] = [] if last is None else [_after(key, last)]
+
+            def one_chunk(after: Sequence[ColumnElement[bool]] = after) -> tuple[int, Any]:
+                return self._purge_chunk(key, [*conditions, *after], size)
+
+            count, last = database.run(one_chunk)
+            deleted += count
+            if last is None:
+                return deleted
+
+    def _purge_chunk(
+        self, key: Sequence[Any], conditions: Sequence[ColumnElement[bool]], size: int
+    ) -> tuple[int, Any]:
+        """Return how many rows went, and the last key if there may be more behind it."""
+        query = sa.select(*key).where(*conditions).order_by(*key).limit(size)
+        found = self.session.execute(query).all()
+        if not found:
+            return 0, None
+        some = next(that_fit(found, self._source, most=size))
+        is_more = len(found) == size or len(some) < len(found)
+        # Still under the conditions: a row may have been changed in between.
+        statement = sa.delete(self.model).where(keys_condition(self.model, some), *conditions)
+        result: Any = self.session.execute(statement.execution_options(synchronize_session=False))
+        return result.rowcount, some[-1] if is_more else None
+
+
+def _after(key: Sequence[Any], last: Sequence[Any]) -> ColumnElement[bool]:
+    # Not (a, b) > (x, y): for that MySQL reads the whole index.
+    return sa.or_(
+        *(
+            sa.and_(
+                *(column == value for column, value in zip(key[:place], last, strict=False)),
+                key[place] > last[place],
+            )
+            for place in range(len(key))
+        )
+    )

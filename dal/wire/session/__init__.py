@@ -1,0 +1,1 @@
+"""What is said on a connection: login, state, statements, the end of a transaction, rows."""
