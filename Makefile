@@ -29,8 +29,15 @@ server: setup ## see to it that a database server can be started here
 demo: server ## a stale read the old way, and on dal; ARGS=--json for a program
 	@$(BIN)/python -m examples.users.demo $(ARGS)
 
-test: server ## every test, on a private server
+# Those that wait run side by side, each worker on a server of its own; faults strike at deadlines
+# of seconds, and have the machine to themselves.
+test: server ## every test, on private servers; with ARGS those that they name, in one process
+ifeq ($(strip $(ARGS)),)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope tests/unit tests/integration
+	@$(BIN)/python -m pytest tests/faults
+else
 	@$(BIN)/python -m pytest $(ARGS)
+endif
 
 unit: setup ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
