@@ -9,7 +9,8 @@
        every further statement, and complete() itself, raises that first error
 
 A savepoint is rollback-only by itself after a flush failed in it, or after a joined scope left it
-with an exception; rolling back to it mends that. Nothing mends a scope.
+with an exception; rolling back to it mends that. Nothing mends a scope. A savepoint ends as the
+innermost one (dal.scope.savepoints), or the scope is doomed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NoReturn
 
 import pymysql
@@ -30,7 +30,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from dal import errors
 from dal.engine.translate import named_error
-from dal.scope import statements
+from dal.scope import savepoints, statements
 from dal.scope.report import Outcome
 from dal.scope.session import Session
 from dal.wire.connection import Connection as DriverConnection
@@ -48,12 +48,6 @@ class State(enum.Enum):
     COMMITTING = "committing"
     ROLLING_BACK = "rolling back"
     ENDED = "ended"
-
-
-@dataclass
-class _Savepoint:
-    callbacks: int
-    error: BaseException | None = None
 
 
 class Scope:
@@ -80,7 +74,7 @@ class Scope:
         self._error: BaseException | None = None
         self._failed: BaseException | None = None  # what the driver raised, if that was it
         self._rollback_asked = False
-        self._savepoints: list[_Savepoint] = []
+        self._savepoints = savepoints.Savepoints()
         self._callbacks: list[Callable[[], object]] = []
 
     # Use ----------------------------------------------------------------------------------------
@@ -94,10 +88,9 @@ class Scope:
             RollbackOnly, or the first error itself: the scope can only be rolled back.
         """
         self.check_owner()
-        failed = [self._error, *(savepoint.error for savepoint in self._savepoints)]
-        for error in failed:
-            if error is not None:
-                self._raise_again(error)
+        error = self._error or self._savepoints.error
+        if error is not None:
+            self._raise_again(error)
 
     @property
     def has_ended(self) -> bool:
@@ -110,12 +103,11 @@ class Scope:
 
         A context that was copied for a task or a thread goes on holding a scope that is neither.
         """
-        mine = (threading.get_ident(), os.getpid()) == (self._thread, self._process)
-        return mine and not self.has_ended
+        return self._is_mine() and not self.has_ended
 
     def check_owner(self) -> None:
         """Raise `WrongThread` or `ScopeEnded` unless this scope may be used here and now."""
-        if (threading.get_ident(), os.getpid()) != (self._thread, self._process):
+        if not self._is_mine():
             raise errors.WrongThread(
                 "this scope belongs to the thread, and process, that opened it; "
                 "open a scope of its own in each thread"
@@ -124,6 +116,9 @@ class Scope:
             raise errors.ScopeEnded(
                 "this scope has ended; load what you need inside it, or open a new one"
             )
+
+    def _is_mine(self) -> bool:
+        return (threading.get_ident(), os.getpid()) == (self._thread, self._process)
 
     @staticmethod
     def _raise_again(error: BaseException) -> NoReturn:
@@ -161,20 +156,45 @@ class Scope:
         if self.read_only:
             raise errors.ReadOnlyScope("a read-only scope has no transaction, so no savepoints")
         self.check()
+        if not self._savepoints.would_nest():
+            self.refuse(savepoints.ANOTHER_TASKS)
         nested = orm.Session.begin(self.session, nested=True)
-        mine = _Savepoint(callbacks=len(self._callbacks))
-        self._savepoints.append(mine)
+        mine = self._savepoints.open(callbacks=len(self._callbacks), transaction=nested)
         try:
             yield
+            self.check_owner()
+            if not self._ends_in_turn(mine):
+                self.check()
             self.session.flush()  # also raises what the block has swallowed
         except BaseException:
-            self._savepoints.pop()
-            del self._callbacks[mine.callbacks :]
-            if self._error is None:
-                nested.rollback()
+            if self._ends_in_turn(mine):
+                self._savepoints.close(mine)
+                del self._callbacks[mine.callbacks :]
+                if self._error is None:
+                    nested.rollback()
             raise
-        self._savepoints.pop()
+        finally:
+            self._savepoints.leave(mine)
+        self._savepoints.close(mine)
         nested.commit()
+
+    def _ends_in_turn(self, savepoint: savepoints.Savepoint) -> bool:
+        """Return whether it may be undone or kept now; if not, the scope is doomed."""
+        if self.has_ended:
+            return False
+        is_alone = (
+            self._is_mine()
+            and self._savepoints.innermost is savepoint
+            and not self.session.is_at_work
+            and (self._driver is None or not self._driver.is_waiting)
+        )
+        if is_alone and (
+            self._error is not None  # with which SQLAlchemy may have closed it
+            or self.session.get_nested_transaction() is savepoint.transaction
+        ):
+            return True
+        self._doom(errors.TransactionControl(f"refused inside a scope: {savepoints.OUT_OF_TURN}"))
+        return False
 
     @contextlib.contextmanager
     def joined(self, *, read_only: bool) -> Iterator[None]:
@@ -182,6 +202,8 @@ class Scope:
 
         Raises:
             ReadOnlyScope: the inner scope wants to write and this one is read-only.
+            TransactionControl: a savepoint was opened in the inner scope and is open still, or one
+                around it has ended.
         """
         self.check()
         if self.read_only and not read_only:
@@ -189,10 +211,16 @@ class Scope:
                 "a read-write scope cannot open inside a read-only one; open the outer one, or its "
                 "handler, without read_only"
             )
+        around = self._savepoints.innermost
         try:
             yield
+            if self._savepoints.innermost is not around and not self.has_ended:
+                self.refuse(savepoints.CROSSED)
         except BaseException as error:
-            self.fail(error)
+            if self._savepoints.innermost is around:
+                self.fail(error)
+            else:  # rolling back to that one would not undo all of the inner scope
+                self._doom(error)
             raise
 
     def rollback_only(self) -> None:
@@ -211,10 +239,11 @@ class Scope:
 
     def fail(self, error: BaseException) -> None:
         """Make the innermost savepoint, or the scope, rollback-only because of `error`."""
-        if not self._savepoints:
+        innermost = self._savepoints.innermost
+        if innermost is None:
             self._doom(error)
-        elif self._savepoints[-1].error is None:
-            self._savepoints[-1].error = error
+        elif innermost.error is None:
+            innermost.error = error
 
     def refuse(self, what: str) -> NoReturn:
         """Refuse what would break the scope, which is rollback-only from here on.
@@ -341,6 +370,8 @@ class Scope:
             raise leaving
 
     def _commit(self) -> None:
+        if self._savepoints.innermost is not None:
+            self.refuse(savepoints.OPEN_STILL)
         if self._connection is None:
             return
         self._state = State.COMMITTING

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pymysql
 from pymysql.constants import COMMAND
 from pymysql.cursors import Cursor
 
@@ -57,6 +58,11 @@ class Statements(Login):
             result = self._result
             self._renew_limits()
             self._result = result
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a statement was sent whose answer has not begun to come."""
+        return self._sent_at is not None
 
     @property
     def _is_owed(self) -> bool:
@@ -128,6 +134,8 @@ class Statements(Login):
         try:
             answer = read()
         except BaseException as error:
+            if isinstance(error, pymysql.Error):
+                self._sent_at = None  # this was the answer, or none will come
             self._failed(error, self._sent)
             raise
         finally:
