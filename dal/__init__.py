@@ -47,6 +47,7 @@ from dal.errors import (
     UnflushedChanges,
     UnknownDatabase,
     UsageError,
+    WriteConflict,
     WrongThread,
 )
 from dal.model import Base
@@ -95,6 +96,7 @@ __all__ = [
     "UnknownDatabase",
     "Upserted",
     "UsageError",
+    "WriteConflict",
     "WrongThread",
     "everything",
 ]

@@ -21,7 +21,7 @@ Error:
          │   └─ AccessDenied, UnknownDatabase, TooManyConnections, TLSError
          ├─ ConnectionLost         the transaction went with the connection
          ├─ CommitOutcomeUnknown   COMMIT was sent, its answer never came
-         ├─ Deadlock, LockTableFull, LockWaitTimeout, LockNotAvailable
+         ├─ Deadlock, WriteConflict, LockTableFull, LockWaitTimeout, LockNotAvailable
          ├─ StatementTimeout, StatementInterrupted
          ├─ ConstraintViolation
          │   └─ DuplicateKey, ForeignKeyViolation, CheckViolation, NotNullViolation
@@ -38,6 +38,7 @@ from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
+    "COMMIT_REFUSED",
     "DEMOTED",
     "NAMED",
     "STATEMENT_ONLY",
@@ -78,6 +79,7 @@ __all__ = [
     "UnflushedChanges",
     "UnknownDatabase",
     "UsageError",
+    "WriteConflict",
     "WrongThread",
 ]
 
@@ -213,7 +215,8 @@ class ConnectError(DatabaseError):
 class AccessDenied(ConnectError):
     """The server refused the user, the password or the host (1045, 1044, 1130, 1251, 1698).
 
-    So it does by 1129 (too many errors of this host), 1862 (password expired), 3118 (locked).
+    So it does by 1129 (too many errors of this host), 1862 (password expired), 3118 (locked), 3955
+    (too many failed logins of this account: each further try may lock it for longer).
     """
 
     transient = False
@@ -230,7 +233,10 @@ class TooManyConnections(ConnectError):
 
 
 class TLSError(ConnectError):
-    """No trusted TLS connection: wrong certificate, or none offered (2026, 3159)."""
+    """No trusted TLS connection: wrong certificate, or none offered (2026, 3159).
+
+    Also 2061: the server asks for the password in clear text, which needs `tls="verify"`.
+    """
 
     transient = False
 
@@ -243,14 +249,29 @@ class ConnectionLost(DatabaseError):
 
 
 class CommitOutcomeUnknown(DatabaseError):
-    """COMMIT was sent and its answer never came: the transaction may or may not be stored.
+    """COMMIT was sent, and no answer came that says what became of it: perhaps it is stored.
 
-    Never retried by `dal`. Ask the data (a unique key of your own) before running it again.
+    So it is too where the answer is an error that is not known to mean a rollback, such as 3100
+    of a member that left its group: of those, some were stored. Never retried by `dal`. Ask the
+    data before running it again, by an INSERT of a unique key of your own: `DuplicateKey` means
+    that it is stored. A SELECT that finds nothing proves nothing, as COMMIT may still be pending.
     """
 
 
 class Deadlock(DatabaseError):
     """InnoDB chose this transaction to end a deadlock and rolled all of it back (1213)."""
+
+    transient = True
+    transaction_lost = True
+
+
+class WriteConflict(DatabaseError):
+    """Another node committed a change of the same rows first; all of it is rolled back.
+
+    Group Replication with several primaries says so by 3101, or by 1180 with InnoDB's error 149
+    (https://dev.mysql.com/doc/refman/8.4/en/group-replication-limitations.html); TiDB by 8002,
+    8005, 8022, 8028, 8147, 9007, and by 1105 where the schema has changed.
+    """
 
     transient = True
     transaction_lost = True
@@ -350,6 +371,21 @@ NAMED: dict[int, type[Error]] = {
     1053: ConnectionLost,
     1290: ConnectionLost,  # see DEMOTED
     1836: ConnectionLost,
+    3032: ConnectionLost,
+    3101: WriteConflict,
+    1180: WriteConflict,  # with InnoDB's error 149 alone
+    8002: WriteConflict,
+    8005: WriteConflict,
+    8022: WriteConflict,
+    8028: WriteConflict,
+    8147: WriteConflict,
+    9007: WriteConflict,
+    1105: WriteConflict,  # where TiDB says "try again later"
+    9001: ConnectionLost,
+    9002: ConnectionLost,
+    9003: ConnectionLost,
+    9004: ConnectionLost,
+    9005: ConnectionLost,
     1927: ConnectionLost,
     2006: ConnectionLost,
     2013: ConnectionLost,
@@ -374,14 +410,26 @@ NAMED_WHILE_CONNECTING: dict[int, type[ConnectError]] = {
     1129: AccessDenied,
     1862: AccessDenied,
     3118: AccessDenied,
+    3955: AccessDenied,
     1049: UnknownDatabase,
     2026: TLSError,
+    2061: TLSError,
     3159: TLSError,
 }
 
-#: What a demoted writer says (--read-only). The connection leads to the wrong node, and so does the
-#: name for a while: a failover of RDS or Aurora moves it, with a time to live of five seconds.
-DEMOTED = frozenset({1290, 1836})
+#: What a node says that takes no writes, or nothing at all, for now: a demoted writer (1290, 1836),
+#: a Galera node without quorum (1047), a member that has left its group (3032, offline mode). The
+#: connection leads to the wrong node, and so does the name for a while: a failover of RDS or
+#: Aurora moves it, with a time to live of five seconds.
+DEMOTED = frozenset({1290, 1836, 1047, 3032})
+
+#: The numbers by which COMMIT is surely refused and rolled back. Any other leaves it open: 3100
+#: ("Error on observer while running replication hook") of a primary that was cut off from its group
+#: was stored in 14 of 79 cases. 1180 is sure with InnoDB's error 149 only.
+COMMIT_REFUSED = frozenset(
+    {1062, 1180, 1197, 1205, 1213, 1290, 1452, 1792, 1836, 3101}
+    | {8002, 8005, 8022, 8028, 9007}  # TiDB's
+)
 
 #: Errors that undo their own statement and nothing else: the scope goes on after them. Everything
 #: that is not listed here makes it rollback-only. The second row has no class of its own: type

@@ -43,6 +43,7 @@ _NAMES: dict[type[errors.Error], re.Pattern[str]] = {
 # What to do about it, for errors whose text does not say.
 _ADVICE: dict[type[errors.Error], str] = {
     errors.Deadlock: "nothing of this transaction is stored; run the whole unit of work again",
+    errors.WriteConflict: "nothing of this transaction is stored; run the whole unit of work again",
     errors.LockWaitTimeout: "another transaction holds the lock; run the whole unit of work again",
     errors.LockNotAvailable: "another transaction holds the row",
     errors.ReadOnlyScope: "open the scope, or the handler, without read_only",
@@ -63,8 +64,16 @@ _STAGES = {
     "rsa": "without TLS the first login of a user wants RSA, which dal does not do; enable TLS",
 }
 
-# A host that is blocked, a password that has expired, an account that is locked.
-_FOR_THE_ADMINISTRATOR = {1129, 1862, 3118}
+# Numbers that have their name only where the text has this.
+_SAID_BY_TEXT = {
+    1290: "read",  # the same number names other options, too
+    1180: "149",  # HA_ERR_LOCK_DEADLOCK of the storage engine
+    1105: "try again later",  # TiDB's, of a changed schema; elsewhere "Unknown error"
+}
+
+# A host that is blocked, a password that has expired, an account that is locked, by hand or by
+# failed logins.
+_FOR_THE_ADMINISTRATOR = {1129, 1862, 3118, 3955}
 
 _CERTIFICATE = {
     "certificate has expired": "renew it on the server",
@@ -111,8 +120,9 @@ def named_error(original: BaseException, statement: str | None = None) -> errors
         return _connect_error(original, number, text)
     if isinstance(original, CommitUnanswered):
         return errors.CommitOutcomeUnknown(
-            f"COMMIT was sent and its answer did not come ({text}): the transaction may or may "
-            "not be stored; ask the data before running it again",
+            f"COMMIT was sent, and no answer says what became of it ({text}): the transaction may "
+            "or may not be stored; ask the data before running it again, by an INSERT of a unique "
+            "key",
             errno=number,
         )
     if isinstance(original, TimedOut) and original.deadline_passed:
@@ -125,7 +135,7 @@ def named_error(original: BaseException, statement: str | None = None) -> errors
         kind, text = errors.StatementTimeout, "the server did not answer in time"
     elif isinstance(original, pymysql.InterfaceError) and number == 0:
         kind, text = errors.ConnectionLost, "the connection is closed"
-    elif number == 1290 and "read" not in text:  # the same number names other options, too
+    elif number in _SAID_BY_TEXT and _SAID_BY_TEXT[number] not in text:
         kind = None
     return None if kind is None else _server_error(kind, number, text, statement)
 
@@ -165,7 +175,7 @@ def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Er
         advice = "check DB_NAME (or DATABASE_URL)"
     elif kind is errors.TooManyConnections:
         advice = "limit the functions' concurrency or raise max_connections"
-    elif kind is errors.TLSError:
+    elif kind is errors.TLSError and original.stage != "rsa":
         known = (advice for sign, advice in _CERTIFICATE.items() if sign in text)
         advice = next(known, "dal wants TLS; DAL_TLS says which kind")
     elif errors.is_servers(number):

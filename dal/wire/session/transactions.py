@@ -5,23 +5,26 @@ from __future__ import annotations
 import pymysql
 from pymysql.constants import COMMAND, CR
 
-from dal.errors import is_servers
+from dal.errors import COMMIT_REFUSED, is_servers
 from dal.wire.session.statements import Statements
 
 
 class CommitUnanswered(pymysql.OperationalError):
-    """COMMIT was sent whole and no answer to it came."""
-
-
-# The answer itself may say that it is none: the server is going away, or the session was killed
-# while it was committing.
-_NO_ANSWER = {1053, 1317, 3168, 3169, 4031}
+    """COMMIT was sent whole, and no answer came that says what became of it."""
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Return whether this is the server saying no to a COMMIT: an error of its own numbers."""
-    number = error.args[0] if isinstance(error, pymysql.Error) and error.args else None
-    return is_servers(number) and number not in _NO_ANSWER
+    """Return whether this is the server's answer that COMMIT has surely rolled back."""
+    if not isinstance(error, pymysql.Error) or not error.args:
+        return False
+    number = error.args[0]
+    return number in COMMIT_REFUSED and (number != 1180 or "149" in str(error.args[-1]))
+
+
+def _unanswered(error: Exception) -> CommitUnanswered:
+    if isinstance(error, pymysql.Error) and error.args and is_servers(error.args[0]):
+        return CommitUnanswered(error.args[0], f"{error.args[-1]} (MySQL error {error.args[0]})")
+    return CommitUnanswered(CR.CR_SERVER_LOST, str(error))
 
 
 class Transactions(Statements):
@@ -42,7 +45,7 @@ class Transactions(Statements):
         except Exception as error:
             if _is_refusal(error):
                 raise
-            raise CommitUnanswered(CR.CR_SERVER_LOST, str(error)) from error
+            raise _unanswered(error) from error
         self.purpose.tally.commits += 1
         self.has_work = False
         self.has_committed = True

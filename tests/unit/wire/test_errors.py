@@ -28,6 +28,7 @@ TRANSIENT = {
     errors.TooManyConnections,
     errors.ConnectionLost,
     errors.Deadlock,
+    errors.WriteConflict,
     errors.LockWaitTimeout,
     errors.LockTableFull,
     errors.LockNotAvailable,
@@ -37,6 +38,7 @@ TRANSIENT = {
 LOST = {
     errors.ConnectionLost,
     errors.Deadlock,
+    errors.WriteConflict,
     errors.LockTableFull,
     errors.StatementTimeout,
     errors.DeadlineExceeded,

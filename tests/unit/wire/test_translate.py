@@ -213,6 +213,25 @@ SERVER_ERRORS = [
     ),
     (1792, "Cannot execute statement in a READ ONLY transaction.", errors.ReadOnlyScope, {}),
     (1836, "Running in read-only mode", errors.ConnectionLost, {}),
+    (3032, "The server is currently in offline mode", errors.ConnectionLost, {}),
+    (
+        3101,
+        "Plugin instructed the server to rollback the current transaction.",
+        errors.WriteConflict,
+        {},
+    ),
+    (
+        1180,
+        "Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT",
+        errors.WriteConflict,
+        {},
+    ),
+    *(
+        (number, "of TiDB", errors.WriteConflict, {})
+        for number in (8002, 8005, 8022, 8028, 8147, 9007)
+    ),
+    (1105, "Information schema is changed, try again later", errors.WriteConflict, {}),
+    *((number, "of TiDB", errors.ConnectionLost, {}) for number in range(9001, 9006)),
     (1317, "Query execution was interrupted", errors.StatementInterrupted, {}),
     (1053, "Server shutdown in progress", errors.ConnectionLost, {}),
     (1047, "WSREP has not yet prepared node for application use", errors.ConnectionLost, {}),
@@ -248,12 +267,19 @@ class TestWhatTheServerSays:
         assert {key: getattr(error, key) for key in NOTHING} == {**NOTHING, **names}
         assert f"MySQL error {number}" in str(error)
 
+    @pytest.mark.parametrize(
+        ("number", "text"),
+        [(1180, "Got error 28 - 'No space left' during COMMIT"), (1105, "Unknown error")],
+    )
+    def test_has_no_name_where_the_text_says_something_else(self, number, text):
+        assert name(number, text) is None
+
     def test_is_covered_here_number_by_number(self):
         assert {number for number, *_ in SERVER_ERRORS} == set(errors.NAMED)
 
     @pytest.mark.parametrize("number", sorted(errors.NAMED))
     def test_has_its_class_even_if_its_text_says_nothing(self, number):
-        text = "read" if number == 1290 else ""
+        text = {1290: "read", 1180: "149", 1105: "try again later"}.get(number, "")
         error = name(number, text)
         assert type(error) is errors.NAMED[number]
         assert {key: getattr(error, key) for key in NOTHING} == NOTHING
@@ -690,7 +716,7 @@ class TestConnecting:
                     "caching_sha2_password auth methods"
                 ),
                 "login",
-                errors.ConnectError,
+                errors.TLSError,
                 2061,
                 "enable TLS",
             ),
