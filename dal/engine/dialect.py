@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.engine import reflection
 
+from dal.engine.assignments import Compiler
 from dal.wire.session.cursors import executemany
 from dal.wire.session.state import SQL_MODE
 
@@ -22,6 +23,7 @@ class Dialect(MySQLDialect_pymysql):
 
     driver = "dal"
     supports_statement_cache = True
+    statement_compiler = Compiler
     default_isolation_level = "READ COMMITTED"
 
     @classmethod

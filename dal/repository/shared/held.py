@@ -76,13 +76,18 @@ def bring_up(
         if isinstance(column, sa.Column)
         and (column.onupdate is not None or column.server_onupdate is not None)
     }
+    known = []
     for name, value in values.items():
         if not is_expression(value):
             attributes.set_committed_value(entity, name, value)
+            known.append(name)
             stale.discard(name)
         elif name != of_version:
             stale.add(name)
         elif version is not None and sa.inspect(entity).dict.get(name) == version:
             attributes.set_committed_value(entity, name, version + 1)
+    if known:  # what stands on these follows: MutableDict and its like, composite attributes
+        state = sa.inspect(entity)
+        state.manager.dispatch.refresh(state, None, known)
     if stale:
         session.expire(entity, stale)

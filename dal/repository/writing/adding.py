@@ -19,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
-from sqlalchemy.orm import InstanceState, Mapper, attributes
+from sqlalchemy.orm import InstanceState, Mapper, PassiveFlag, attributes
 
 from dal.repository.shared.identity import is_expression
 from dal.repository.shared.versions import first_version
@@ -45,10 +45,18 @@ def is_just_inserting(session: orm.Session, entities: Sequence[object]) -> bool:
         return False
     related = [relationship.key for relationship in mapper.relationships]
     return _have_keys(mapper, states) and not any(
-        any(state.dict.get(name) for name in related)
+        any(_is_related(state, name) for name in related)
         or any(is_expression(value) for value in state.dict.values())
         for state in states
     )
+
+
+def _is_related(state: InstanceState[Any], name: str) -> bool:
+    """Return whether this relationship leads somewhere; an entity may be false, or equal None."""
+    if state.dict.get(name) is None:
+        return False
+    added = state.get_history(name, PassiveFlag.PASSIVE_NO_INITIALIZE).added
+    return any(each is not None for each in added or ())
 
 
 def _is_simple(session: orm.Session, mapper: Mapper[Any]) -> bool:
@@ -135,10 +143,13 @@ def _keys(batches: Batches, step: int) -> Iterator[int]:
 
 def _stored(mapper: Mapper[Any], state: InstanceState[Any], row: Mapping[str, Any]) -> None:
     """Give the entity what was inserted; what the server chose is loaded when it is touched."""
-    unknown = []
+    unknown, made = [], []
     for name, column in _columns(mapper):
         if column.key not in row:
             unknown.append(name)
         elif state.dict.get(name) is None:
             attributes.set_committed_value(state.obj(), name, row[column.key])
+            made.append(name)
+    if made:  # as a flush tells of defaults: a MutableDict made by one is tracked then
+        state.manager.dispatch.refresh_flush(state, None, made)
     state._expire_attributes(state.dict, unknown)  # noqa: SLF001
