@@ -90,6 +90,7 @@ class Facts:
         session: The variables of a session as every scope gets it.
         status: The server's global counters.
         tls: Protocol and cipher of this connection, as its socket says; None without TLS.
+        uncompiled: The packages that this function loads without bytecode; None elsewhere.
     """
 
     settings: Settings
@@ -104,6 +105,7 @@ class Facts:
     grants: Sequence[str] | Unreadable
     transactions: Sequence[Transaction] | Unreadable
     waits: Sequence[Wait] | Unreadable
+    uncompiled: Sequence[str] | None = None
 
     def variable(self, name: str) -> str:
         """Return a global variable's value.

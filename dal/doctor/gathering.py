@@ -11,6 +11,7 @@ import sqlalchemy.exc
 from sqlalchemy.engine import Connection
 
 from dal.doctor.facts import Account, Asked, Facts, Known, Transaction, Unreadable, Wait
+from dal.doctor.packages import uncompiled
 from dal.engine import Settings
 
 # Of databases, tables, columns, routines, and of the server as a whole (manual, "Server Error
@@ -103,6 +104,7 @@ def gather(
         grants=grants,
         transactions=attempt(lambda: [_transaction(row) for row in rows(_TRANSACTIONS)], _PROCESS),
         waits=attempt(lambda: [Wait(*row) for row in rows(waits)], _PROCESS),
+        uncompiled=uncompiled(),
     )
 
 

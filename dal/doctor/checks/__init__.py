@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from dal.doctor.checks import connections, durability, now, security, server, sessions
+from dal.doctor.checks import connections, durability, function, now, security, server, sessions
 from dal.doctor.facts import Facts
 from dal.doctor.report import Outcome
 
@@ -48,5 +48,8 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
     "Right now": {
         "long transactions": now.long_transactions,
         "lock waits": now.lock_waits,
+    },
+    "Function": {
+        "bytecode": function.bytecode,
     },
 }

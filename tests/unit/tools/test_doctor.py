@@ -391,6 +391,18 @@ class TestConnecting:
         assert verdict("connection", facts(seconds_to_connect=2.6)) == "WARN"
 
 
+class TestAFunction:
+    def test_that_compiles_its_packages_at_each_cold_start_is_told_so(self):
+        assert verdict("bytecode", facts(uncompiled=["dal", "sqlalchemy"])) == "WARN"
+        assert (
+            "dal, sqlalchemy" in finding("bytecode", facts(uncompiled=["dal", "sqlalchemy"])).found
+        )
+        assert verdict("bytecode", facts(uncompiled=[])) == "OK"
+
+    def test_is_asked_only_where_it_is_one(self):
+        assert verdict("bytecode", facts()) == "SKIP"
+
+
 class TestThisMoment:
     def test_shows_the_oldest_transaction_and_how_many_more(self):
         seen = [
