@@ -36,6 +36,8 @@ _NUMBERS: dict[str, type[int] | type[float]] = {
 _MAY_BE_NONE = {"statement_timeout", "idle_timeout", "slow_statement"}
 _LOWEST = {int: 1, float: 0.001}
 _HIGHEST = {"port": 65535}
+# The tests' own, and those of dal.migrate, which reads them itself.
+_OF_OTHERS = ("DAL_TEST_", "DAL_MIGRATE_")
 _SWITCH = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
 _URL_SHAPE = "mysql://USER:PASSWORD@HOST:3306/DATABASE, with special characters percent-encoded"
 
@@ -162,7 +164,7 @@ class Settings:
         environ = os.environ if environ is None else environ
         found: dict[str, Any] = {}
         for variable, value in environ.items():
-            if variable.startswith("DAL_") and not variable.startswith("DAL_TEST_"):
+            if variable.startswith("DAL_") and not variable.startswith(_OF_OTHERS):
                 name = variable.removeprefix("DAL_").lower()
                 if name in _FROM_URL or name not in _names(cls):
                     raise ConfigurationError(f"{variable} is no setting of dal{_near(name, cls)}")

@@ -1,0 +1,16 @@
+"""Alembic on MySQL: one deployer at a time, and a revision that goes on where it stopped.
+
+# migrations/env.py
+from dal.migrate import run
+from models import Base
+
+run(Base.metadata)
+"""
+
+from dal.migrate.failure import MigrationFailed
+from dal.migrate.lock import AnotherDeployer
+from dal.migrate.repeatable import repeatable
+from dal.migrate.run import run
+from dal.migrate.settings import MigrationSettings
+
+__all__ = ["AnotherDeployer", "MigrationFailed", "MigrationSettings", "repeatable", "run"]

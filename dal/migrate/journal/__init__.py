@@ -1,0 +1,1 @@
+"""What a revision has done, statement by statement, kept while it is half done."""
