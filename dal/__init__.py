@@ -53,6 +53,8 @@ from dal.errors import (
 from dal.model import Base
 from dal.repository import Page, Repository, Upserted, everything
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AccessDenied",
     "Base",

@@ -1,5 +1,6 @@
 """`import dal` is what a cold start pays for: it loads the face and nothing of the extras."""
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -135,6 +136,10 @@ class TestImportDoctor:
         loaded = loaded_by("from dal.doctor import examine; import dal.doctor.pins")
         assert not top_level(loaded) & EXTRAS
         assert not {name for name in loaded if name.startswith(("dal.cli", "dal.testing"))}
+
+
+def test_the_version_is_that_of_the_package():
+    assert dal.__version__ == importlib.metadata.version("lambda-dal")
 
 
 class TestTheFace:

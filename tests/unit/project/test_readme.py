@@ -22,7 +22,7 @@ from dal.wire.session.state import session_state
 
 ROOT = Path(__file__).parents[3]
 README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], key=lambda page: page != README)
 TEXT = {page: page.read_text() for page in PAGES}
 
 
