@@ -13,9 +13,14 @@ from typing import Any
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.engine import reflection
 
-from dal.engine.assignments import Compiler
+from dal.engine.assignments import Compiler as AssigningCompiler
+from dal.engine.expanding import Compiler as ExpandingCompiler
 from dal.wire.session.cursors import executemany
 from dal.wire.session.state import SQL_MODE
+
+
+class Compiler(AssigningCompiler, ExpandingCompiler):
+    """SQLAlchemy's compiler with what `dal` changes in statements."""
 
 
 class Dialect(MySQLDialect_pymysql):

@@ -10,6 +10,7 @@ import re
 import ssl
 
 import pymysql
+import sqlalchemy
 from pymysql.constants import ER
 from sqlalchemy.engine import ExceptionContext
 
@@ -88,7 +89,7 @@ _CERTIFICATE = {
 def name_the_error(context: ExceptionContext) -> BaseException | None:
     """Return the error to raise in place of SQLAlchemy's: a listener for `handle_error`."""
     original = context.original_exception
-    named = named_error(original, context.statement)
+    named = named_error(original, context.statement) or _unbound(context)
     if isinstance(named, errors.ConnectionLost):
         context.is_disconnect = True  # settable, says its documentation
     owner = context.connection and context.connection.get_execution_options().get("dal_owner")
@@ -108,6 +109,30 @@ def name_the_error(context: ExceptionContext) -> BaseException | None:
         ):
             owner.fail(shown)
     return named
+
+
+def _unbound(context: ExceptionContext) -> errors.Error | None:
+    """Return the error for what failed before there was anything to send: a value, by its type.
+
+    SQLAlchemy shows it as a `StatementError` around whatever the column's type has raised, such as
+    `AttributeError`, and in its text the value.
+    """
+    original = context.original_exception
+    if context.execution_context is not None or context.sqlalchemy_exception is None:
+        return None
+    if isinstance(original, errors.Error):
+        return original
+    if isinstance(original, pymysql.Error):
+        return None
+    if isinstance(original, sqlalchemy.exc.InvalidRequestError):  # bindparam() without a value
+        return errors.InvalidArgument(str(original), statement=context.statement)
+    if isinstance(original, sqlalchemy.exc.SQLAlchemyError):
+        return None
+    return errors.InvalidArgument(
+        "a column's type does not take a value that it was given (its check raised "
+        f"{type(original).__name__}); nothing was sent",
+        statement=context.statement,
+    )
 
 
 def named_error(original: BaseException, statement: str | None = None) -> errors.Error | None:

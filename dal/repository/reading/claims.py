@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement
 from dal.repository.reading.locks import locked
 from dal.repository.shared.conditions import Order, checked_conditions, checked_limit, checked_order
 from dal.repository.shared.identity import key_names
+from dal.repository.shared.reach import reading
 from dal.repository.shared.source import Row, Source
 
 
@@ -44,8 +45,8 @@ class Claims(Source[Row]):
             ReadOnlyScope: the scope is read-only and so has no locks.
             InvalidArgument: no limit from 1 up, or something that is no condition or column.
         """
-        conditions = checked_conditions(where, or_all=True)
-        order = checked_order(order_by) or [
+        conditions = checked_conditions(where, reading(self.model), or_all=True)
+        order = checked_order(order_by, reading(self.model)) or [
             getattr(self.model, key) for key in key_names(self.model)
         ]
         query = sa.select(self.model).where(*conditions).order_by(*order)

@@ -14,6 +14,7 @@ from dal.errors import InvalidArgument, MultipleFound, NotFound
 from dal.repository.reading.locks import Lock, locked
 from dal.repository.shared.conditions import Order, checked_conditions, checked_limit, checked_order
 from dal.repository.shared.identity import identity_values, select_by_key
+from dal.repository.shared.reach import reading
 from dal.repository.shared.source import Row, Source
 
 
@@ -97,7 +98,8 @@ class Reading(Source[Row]):
             InvalidArgument: no condition, or something that is none; no such lock.
             what a lock raises.
         """
-        rows = self._rows(checked_conditions(where), options=options, lock=lock, limit=2)
+        conditions = checked_conditions(where, reading(self.model))
+        rows = self._rows(conditions, options=options, lock=lock, limit=2)
         if len(rows) > 1:
             raise MultipleFound(f"more than one {self.model.__name__} fits")
         return rows[0] if rows else None
@@ -115,10 +117,10 @@ class Reading(Source[Row]):
             InvalidArgument: no order, or something that is no condition; no such lock.
             what a lock raises.
         """
-        order = checked_order(order_by)
+        order = checked_order(order_by, reading(self.model))
         if not order:
             raise InvalidArgument("first() wants an order_by: without one any row may be the first")
-        conditions = checked_conditions(where, or_all=True)
+        conditions = checked_conditions(where, reading(self.model), or_all=True)
         rows = self._rows(conditions, order_by=order, options=options, lock=lock, limit=1)
         return rows[0] if rows else None
 
@@ -144,10 +146,10 @@ class Reading(Source[Row]):
                 lock.
             what a lock raises.
         """
-        conditions = checked_conditions(where, or_all=limit is not None)
+        conditions = checked_conditions(where, reading(self.model), or_all=limit is not None)
         return self._rows(
             conditions,
-            order_by=checked_order(order_by),
+            order_by=checked_order(order_by, reading(self.model)),
             limit=None if limit is None else checked_limit(limit),
             options=options,
             lock=lock,
@@ -159,8 +161,8 @@ class Reading(Source[Row]):
         Raises:
             InvalidArgument: something that is no condition.
         """
-        query = sa.select(sa.literal(1)).select_from(self.model)
-        query = query.where(*checked_conditions(where, or_all=True)).limit(1)
+        conditions = checked_conditions(where, reading(self.model), or_all=True)
+        query = sa.select(sa.literal(1)).select_from(self.model).where(*conditions).limit(1)
         return self.session.execute(query).first() is not None
 
     def count(self, *where: ColumnElement[bool]) -> int:
@@ -169,8 +171,8 @@ class Reading(Source[Row]):
         Raises:
             InvalidArgument: something that is no condition.
         """
-        query = sa.select(sa.func.count()).select_from(self.model)
-        query = query.where(*checked_conditions(where, or_all=True))
+        conditions = checked_conditions(where, reading(self.model), or_all=True)
+        query = sa.select(sa.func.count()).select_from(self.model).where(*conditions)
         return self.session.execute(query).scalar_one()
 
     def _rows(

@@ -21,6 +21,7 @@ from sqlalchemy.sql.elements import UnaryExpression
 
 from dal.errors import InvalidArgument
 from dal.repository.shared.conditions import Order, checked_order
+from dal.repository.shared.reach import reading
 
 _SORTABLE = (
     sa.BINARY,
@@ -130,7 +131,7 @@ class Keyset:
         self._table = str(mapper.local_table)
         self.terms: list[Term] = []
         missing = list(mapper.primary_key)
-        for element in checked_order(order_by):
+        for element in checked_order(order_by, reading(model)):
             term = _term(mapper, element)
             if any(term.attribute is other.attribute for other in self.terms):
                 raise InvalidArgument(f"order_by names {term.attribute} twice")

@@ -14,6 +14,7 @@ from dal.errors import InvalidArgument
 from dal.repository.reading.cursor import Cursor
 from dal.repository.reading.keyset import Keyset
 from dal.repository.shared.conditions import Order, checked_conditions, checked_limit
+from dal.repository.shared.reach import reading
 from dal.repository.shared.source import Row, Source
 
 
@@ -77,7 +78,7 @@ class Paging(Source[Row]):
         """
         limit = checked_limit(limit)
         keyset = Keyset(self.model, order_by)
-        conditions = list(checked_conditions(where, or_all=True))
+        conditions = list(checked_conditions(where, reading(self.model), or_all=True))
         if after is not None and before is not None:
             raise InvalidArgument("page() takes after= or before=, not both")
         token, backward = (after, False) if before is None else (before, True)

@@ -7,16 +7,18 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Label
-from sqlalchemy.orm import InstrumentedAttribute, Mapper
+from sqlalchemy.orm import InstrumentedAttribute, Mapper, QueryableAttribute
 
 from dal.errors import InvalidArgument
 from dal.repository.shared.conditions import (
     Order,
+    as_expression,
     checked_conditions,
     checked_limit,
     checked_order,
-    is_relationship,
+    described,
 )
+from dal.repository.shared.reach import reading, within
 from dal.repository.shared.source import Row, Source
 
 
@@ -48,11 +50,13 @@ class Projection(Source[Row]):
                 a column of another model; neither a condition nor a limit, or something that is
                 none.
         """
+        reach = reading(self.model)
         names = self._checked_names(columns)
+        read = [within(reach, as_expression(column), what="a column") for column in columns]
         given = where if isinstance(where, list | tuple) else [where]
-        conditions = checked_conditions(given, or_all=limit is not None)
-        query = sa.select(*columns).select_from(self.model)
-        query = query.where(*conditions).order_by(*checked_order(order_by))
+        conditions = checked_conditions(given, reach, or_all=limit is not None)
+        query = sa.select(*read).select_from(self.model)
+        query = query.where(*conditions).order_by(*checked_order(order_by, reach))
         if limit is not None:
             query = query.limit(checked_limit(limit))
         return [dict(zip(names, row, strict=True)) for row in self.session.execute(query)]
@@ -70,14 +74,17 @@ class Projection(Source[Row]):
         mapper: Mapper[Any] = sa.inspect(self.model)
         if isinstance(column, Label):
             return column.name
-        if isinstance(column, InstrumentedAttribute) and not is_relationship(column):
+        if isinstance(column, QueryableAttribute) and as_expression(column) is not None:
             if not column.parent.is_mapper or not mapper.isa(column.parent.mapper):
                 raise InvalidArgument(f"{column} is no column of {self.model.__name__}")
             return column.key
-        if isinstance(column, sa.Column) and column.table in mapper.tables:
+        if isinstance(column, sa.Column):
+            if column.table not in reading(self.model):
+                raise InvalidArgument(f"{column} is no column of {self.model.__name__}")
             return column.key
         if isinstance(column, ColumnElement):
-            raise InvalidArgument(f"give {column} a name with .label()")
+            raise InvalidArgument(f"give {described(column)} a name with .label()")
         raise InvalidArgument(
-            f"rows() takes columns such as User.name, not {column!r}; entities come from find()"
+            "rows() takes columns such as User.name, not "
+            f"{described(column)}; entities come from find()"
         )

@@ -11,6 +11,7 @@ from sqlalchemy.orm.interfaces import ORMOption
 
 from dal.repository.reading.keyset import Keyset
 from dal.repository.shared.conditions import checked_conditions, checked_limit
+from dal.repository.shared.reach import reading
 from dal.repository.shared.source import Row, Source
 
 
@@ -46,7 +47,8 @@ class Streaming(Source[Row]):
             ScopeEnded: the loop goes on after the scope.
         """
         keyset = Keyset(self.model)
-        query = sa.select(self.model).where(*checked_conditions(where, or_all=True))
+        conditions = checked_conditions(where, reading(self.model), or_all=True)
+        query = sa.select(self.model).where(*conditions)
         query = query.order_by(*keyset.order()).options(*options)
         query = query.limit(checked_limit(chunk, name="chunk"))
         return _chunks(self.session, query, keyset=keyset, size=chunk)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
-from sqlalchemy.orm import InstrumentedAttribute, RelationshipProperty
-from sqlalchemy.sql import operators, visitors
-from sqlalchemy.sql.elements import ExpressionClauseList, False_, True_
+from sqlalchemy.orm import InstrumentedAttribute, QueryableAttribute, RelationshipProperty
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import _textual_label_reference
 
 from dal.errors import InvalidArgument
-from dal.repository.shared.identity import accepted_types
+from dal.repository.shared.comparisons import check_comparisons, is_question
+from dal.repository.shared.identity import is_expression
+from dal.repository.shared.reach import Reach, within
+
+# What LIMIT takes, less what is added to it.
+_TOO_MANY = 2**63
 
 Order = ColumnElement[Any] | InstrumentedAttribute[Any]
 
@@ -24,102 +28,102 @@ def everything() -> ColumnElement[bool]:
 
 
 def checked_conditions(
-    where: Sequence[object], *, or_all: bool = False
+    where: Sequence[object], reach: Reach, *, or_all: bool = False
 ) -> Sequence[ColumnElement[bool]]:
-    """Return the conditions as they are.
+    """Return the conditions as SQL expressions.
 
     Raises:
-        InvalidArgument: one is no SQL expression that is true or false, or compares a column of
-            text with a number or one of numbers with text; or there is none and not `or_all`.
+        InvalidArgument: one is no SQL expression that is true or false, names a table beyond
+            `reach`, or compares a value with a column of another type; or there is none and not
+            `or_all`.
     """
     if not where and not or_all:
         raise InvalidArgument("name at least one condition, or everything()")
-    for condition in where:
-        if not isinstance(condition, ColumnElement) or not _may_be_true(condition):
-            raise InvalidArgument(
-                f"a condition is an expression such as User.email == email, not {condition!r}"
-            )
-        _check_comparisons(condition)
-    return where  # type: ignore[return-value]
+    return [_condition(each, reach) for each in where]
 
 
-def _may_be_true(condition: ColumnElement[Any]) -> bool:
-    # A server function has no type unless it is given one.
-    return isinstance(condition.type, sa.Boolean | sa.types.NullType)
+def _condition(given: object, reach: Reach) -> ColumnElement[bool]:
+    condition = as_expression(given)
+    if condition is None or not is_question(condition):
+        raise InvalidArgument(
+            f"a condition is an expression such as User.email == email, not {described(given)}"
+        )
+    check_comparisons(condition)
+    found: ColumnElement[bool] = within(reach, condition, what="a condition")
+    return found
 
 
-_COMPARING = {
-    operators.eq,
-    operators.ne,
-    operators.lt,
-    operators.le,
-    operators.gt,
-    operators.ge,
-    operators.in_op,
-    operators.not_in_op,
-    operators.between_op,
-    operators.not_between_op,
-}
-_TEXT = (str, bytes)
-_NUMBER = (int, float, Decimal)
-
-
-def _check_comparisons(condition: ColumnElement[Any]) -> None:
-    """Raise where a column of text meets a number, or one of numbers a text.
-
-    MySQL compares both as numbers then, and a text without one is 0: name = 0 finds most rows, by
-    no index, and id = '1x' finds 1 (manual, "Type Conversion in Expression Evaluation").
-    """
-    for part in visitors.iterate(condition):
-        if isinstance(part, sa.BinaryExpression) and part.operator in _COMPARING:
-            for column, other in ((part.left, part.right), (part.right, part.left)):
-                if isinstance(column, sa.Column):
-                    _check_values(column, other)
-
-
-def _check_values(column: sa.Column[Any], other: object) -> None:
-    kind = accepted_types(column)[0]
-    unfit = _NUMBER if issubclass(kind, _TEXT) else _TEXT if issubclass(kind, _NUMBER) else ()
-    for value in _literals(other) if unfit else ():
-        if isinstance(value, unfit):
-            raise InvalidArgument(
-                f"{column} is {kind.__name__}, not {value!r}: MySQL would compare both as numbers"
-            )
-
-
-def _literals(expression: object) -> Iterator[object]:
-    if isinstance(expression, sa.BindParameter):
-        if expression.expanding and isinstance(expression.value, list | tuple):
-            yield from expression.value
-        else:
-            yield expression.value
-    elif isinstance(expression, ExpressionClauseList):  # of BETWEEN
-        for each in expression.clauses:
-            yield from _literals(each)
-    elif isinstance(expression, True_ | False_):
-        yield isinstance(expression, True_)
-
-
-def checked_order(order_by: object) -> Sequence[Order]:
-    """Return the order as a sequence of columns.
+def checked_order(order_by: object, reach: Reach) -> Sequence[Order]:
+    """Return the order as a sequence of columns and expressions.
 
     Raises:
-        InvalidArgument: something in it is no column, such as its name as text.
+        InvalidArgument: something in it is no column, such as its name as text, or names a table
+            beyond `reach`.
     """
     order: Sequence[Any] = order_by if isinstance(order_by, list | tuple) else [order_by]
-    for column in order:
-        if not isinstance(column, ColumnElement | InstrumentedAttribute) or is_relationship(column):
-            raise InvalidArgument(
-                f"order_by takes columns such as User.name or User.name.desc(), not {column!r}"
-            )
-    return order
+    return [_ordering(each, reach) for each in order]
+
+
+def _ordering(given: Any, reach: Reach) -> Any:
+    expression = as_expression(given)
+    if expression is None or _is_text(expression):
+        raise InvalidArgument(
+            f"order_by takes columns such as User.name or User.name.desc(), not {described(given)}"
+        )
+    replaced = within(reach, expression, what="order_by")
+    return given if replaced is expression else replaced
+
+
+def checked_assignments(changes: Mapping[str, Any], reach: Reach) -> dict[str, Any]:
+    """Return the changes of an UPDATE, of whose expressions each stays within `reach`.
+
+    Raises:
+        InvalidArgument: one names another table, meets a value of another type, or is none.
+    """
+    return {name: _assigned(name, value, reach) for name, value in changes.items()}
+
+
+def _assigned(name: str, value: Any, reach: Reach) -> Any:
+    if not is_expression(value) or isinstance(value, sa.SelectBase):
+        return value
+    expression = as_expression(value)
+    if expression is None:
+        raise InvalidArgument(f"{name} is a value or an expression, not {described(value)}")
+    check_comparisons(expression)
+    return within(reach, expression, what=f"the change of {name}")
+
+
+def _is_text(expression: ColumnElement[Any]) -> bool:
+    return isinstance(expression, sa.UnaryExpression) and any(
+        isinstance(part, _textual_label_reference) for part in visitors.iterate(expression)
+    )
+
+
+def as_expression(given: object) -> ColumnElement[Any] | None:
+    """Return the SQL of an expression or of a model's attribute; None where it is neither."""
+    if isinstance(given, ColumnElement):
+        return given
+    if isinstance(given, type) or is_relationship(given):
+        return None
+    make = getattr(given, "__clause_element__", None)
+    expression = make() if callable(make) else None
+    return expression if isinstance(expression, ColumnElement) else None
 
 
 def is_relationship(column: object) -> bool:
     """Return whether this attribute of a model leads to another model."""
-    return isinstance(column, InstrumentedAttribute) and isinstance(
-        column.property, RelationshipProperty
+    return isinstance(column, QueryableAttribute) and isinstance(
+        getattr(column, "property", None), RelationshipProperty
     )
+
+
+def described(given: object) -> str:
+    """Return what was given, in words that hold no value: an attribute, or a type."""
+    if isinstance(given, QueryableAttribute):
+        return str(given)
+    if isinstance(given, sa.TextClause):
+        return "text(): wrap raw SQL in literal_column()"
+    return f"{type(given).__name__}"
 
 
 def checked_limit(limit: object, *, name: str = "limit") -> int:
@@ -128,6 +132,8 @@ def checked_limit(limit: object, *, name: str = "limit") -> int:
     Raises:
         InvalidArgument: it is not a whole number from 1 up.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-        raise InvalidArgument(f"{name} is a whole number from 1 up, not {limit!r}")
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise InvalidArgument(f"{name} is a whole number from 1 up, not {described(limit)}")
+    if not 1 <= limit < _TOO_MANY:
+        raise InvalidArgument(f"{name} is a whole number from 1 up, and of 63 bits at the most")
     return limit

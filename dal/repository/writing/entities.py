@@ -10,9 +10,10 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Mapper
 
 from dal.errors import InvalidArgument, NotFound, StaleVersion
-from dal.repository.shared.conditions import checked_conditions
+from dal.repository.shared.conditions import checked_assignments, checked_conditions
 from dal.repository.shared.held import bring_up, held_entities, held_entity, locked_fitting
 from dal.repository.shared.identity import identity_condition, identity_values, mapper_of_one_table
+from dal.repository.shared.reach import writing
 from dal.repository.shared.source import Row, Source
 from dal.repository.shared.values import checked_changes
 from dal.repository.shared.versions import checked_expected, next_version, version_name, version_of
@@ -82,7 +83,7 @@ class Writing(Source[Row]):
             rollback-only: only the statement is undone.
         """
         mapper = self._mapper()
-        values = checked_changes(mapper, changes)
+        values = checked_assignments(checked_changes(mapper, changes), writing(self.model))
         expected = self._expected(identity, expected_version)
         values |= next_version(mapper, expected)
         self._one_row(sa.update(self.model).values(values), identity, expected)
@@ -106,8 +107,9 @@ class Writing(Source[Row]):
             InvalidArgument: also for no condition, or something that is none.
         """
         mapper = self._mapper()
-        conditions = checked_conditions(where)
-        values = checked_changes(mapper, changes) | next_version(mapper)
+        conditions = checked_conditions(where, writing(self.model))
+        values = checked_assignments(checked_changes(mapper, changes), writing(self.model))
+        values |= next_version(mapper)
         fitting = locked_fitting(self.session, mapper, conditions)
         statement = sa.update(self.model).where(*conditions).values(values)
         result: Any = self.session.execute(statement.execution_options(synchronize_session=False))
@@ -151,7 +153,7 @@ class Writing(Source[Row]):
             ForeignKeyViolation: another row refers to one of them; only the statement is undone.
             InvalidArgument: no condition, or something that is none.
         """
-        conditions = checked_conditions(where)
+        conditions = checked_conditions(where, writing(self.model))
         # Not "evaluate": Python compares texts as no collation of MySQL does.
         how: Any = "fetch" if held_entities(self.session, self._mapper()) else False
         result: Any = self.session.execute(

@@ -12,6 +12,7 @@ from dal.database import Database
 from dal.errors import UsageError
 from dal.repository.shared.conditions import checked_conditions, checked_limit
 from dal.repository.shared.identity import key_names, keys_condition, mapper_of_one_table
+from dal.repository.shared.reach import writing
 from dal.repository.shared.room import that_fit
 from dal.repository.shared.source import Row, Source
 
@@ -39,7 +40,7 @@ class Purging(Source[Row]):
             ForeignKeyViolation: another row refers to one of them; its chunk is undone.
             InvalidArgument: no condition, something that is none, or `chunk` below 1.
         """
-        conditions = checked_conditions(where)
+        conditions = checked_conditions(where, writing(self.model))
         size = checked_limit(chunk, name="chunk")
         database = self._source
         if not isinstance(database, Database):

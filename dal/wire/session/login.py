@@ -23,6 +23,7 @@ from dal.wire.network.channel import Channel
 from dal.wire.network.connect_failed import connect_failed
 from dal.wire.network.tls import context_for
 from dal.wire.purpose import Owner, current_purpose
+from dal.wire.session.literals import Literals
 from dal.wire.session.state import GRACE, session_state
 
 #: Seconds after which the server's limits are sent again, where a deadline draws near.
@@ -36,7 +37,7 @@ _HASHING_PLUGINS = {
 }
 
 
-class Login(PyMySQLConnection):
+class Login(Literals):
     """A connection that is ready once it is made, in the state that its purpose asks for."""
 
     _result: Any  # PyMySQL's, of the last statement
