@@ -5,5 +5,6 @@ connection          one session on the server, put together from session/
 session/            login and state, statements, COMMIT and ROLLBACK, rows, cursors
 network/            the socket, TLS, and why no connection was made
 purpose, deadline, tally    what a connection is made for, and what that costs
-killing, backoff    ending what was given up; waits between two tries
+killing, beside    ending what was given up, from a connection beside it
+backoff             waits between two tries
 """

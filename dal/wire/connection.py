@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import copy
 import math
-import struct
 from typing import Protocol
 
-from dal.wire.deadline import Deadline
-from dal.wire.killing import LIMIT, kill
-from dal.wire.purpose import Purpose, connecting_for
+from dal.wire.killing import kill
+from dal.wire.purpose import Purpose
 from dal.wire.session.transactions import Transactions
 
 
@@ -49,11 +47,9 @@ class Connection(Transactions):
 
         This connection is closed with that: whoever still holds it reaches nothing through it.
         """
+        self._check_silence()
         self._start_clock()
-        self._write_bytes(
-            b"".join(struct.pack("<iB", len(data) + 1, code) + data for code, data in commands)
-        )
-        self._result = None
+        self.send_together(*commands)
         heir = copy.copy(self)
         heir.owner, heir.lender, heir.purpose = None, None, Purpose()  # nothing of the scope
         self._sock.serve(heir.purpose, math.inf)
@@ -72,18 +68,8 @@ class Connection(Transactions):
         self._set_session(owed)
         self._take_up()
 
-    def sibling(self, deadline: Deadline) -> Connection:
-        """Return another connection to the very same address."""
-        with connecting_for(Purpose(deadline=deadline)):
-            return Connection(self.settings, self.password, deadline.remaining(), self._address)
-
     def _gave_up(self, sql: bytes) -> None:
-        kill(
-            lambda: self.sibling(Deadline(LIMIT)),
-            number=self.thread_id(),
-            version=self.server_version,
-            statement=sql.decode(self.encoding, "ignore"),
-        )
+        kill(self, sql.decode(self.encoding, "ignore"))
 
     def drop(self) -> None:
         """Close the socket if it is open still, without a word to the server."""

@@ -53,6 +53,9 @@ class Channel:
         self.allow(limit)
         #: The address that answered, of all that `host` has.
         self.peer = host
+        #: Bytes that came since the reader was made.
+        self.received = 0
+        self._reader: io.BufferedReader | None = None
         self._socket = self._connect(host, port)
 
     def _connect(self, host: str, port: int) -> socket.socket:
@@ -79,6 +82,7 @@ class Channel:
         """Be another scope's from now on, and give what comes next `limit` seconds."""
         self._deadline = purpose.deadline
         self.tally = purpose.tally
+        self._has_asked = False  # whatever is owed still, the one before has paid for
         self.allow(limit)
 
     def allow(self, seconds: float) -> None:
@@ -122,6 +126,7 @@ class Channel:
             size = self._socket.recv_into(buffer)
         except OSError as error:
             self._failed(error)
+        self.received += size
         if size and self._has_asked:
             self._has_asked = False
             self.tally.round_trips += 1
@@ -132,8 +137,12 @@ class Channel:
 
         Between two statements a MySQL server is silent, unless it ends the session. Such a channel
         is good for nothing but being closed: a byte may be lost here. What TLS sends for itself,
-        such as the session tickets of TLS 1.3, which come when they like, is no news.
+        such as the session tickets of TLS 1.3, which come when they like, is no news. What came
+        behind an answer, in the same segment, waits in the reader, or in OpenSSL.
         """
+        reader = self._reader
+        if reader is not None and not reader.closed and reader.tell() < self.received:
+            return True
         encrypted = isinstance(self._socket, ssl.SSLSocket)  # which cannot peek
         try:
             self._socket.settimeout(0)
@@ -168,7 +177,9 @@ class Channel:
 
     def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002
         """Return a buffered reader; closing it leaves the channel open, as a socket's does."""
-        return io.BufferedReader(_Reader(self), 65536)
+        self.received = 0
+        self._reader = io.BufferedReader(_Reader(self), 65536)
+        return self._reader
 
     def fileno(self) -> int:
         """Return the descriptor of the socket."""
@@ -191,3 +202,6 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         return self._channel.receive_into(buffer)
+
+    def tell(self) -> int:  # so that the buffered reader's own tells what it has handed out
+        return self._channel.received

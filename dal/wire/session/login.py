@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import ssl
+import struct
 import time
 from typing import Any
 
@@ -66,7 +67,8 @@ class Login(Literals):
         self.settings = settings
         self._statement_limit = (settings.statement_timeout or math.inf) + GRACE
         self._connect_limit = limit
-        self._address = address or settings.host
+        #: Where it is connected to: a number, once it is.
+        self.address = address or settings.host
         self._begin()
         self.connect()
 
@@ -112,9 +114,9 @@ class Login(Literals):
         stage = "connect"
         channel: Channel | None = None
         try:
-            channel = Channel(self._address, self.port, self._connect_limit, self.purpose.deadline)
+            channel = Channel(self.address, self.port, self._connect_limit, self.purpose.deadline)
             channel.tally = self.purpose.tally
-            self._address = channel.peer
+            self.address = channel.peer
             self._sock, self._rfile = channel, channel.makefile("rb")
             self._next_seq_id = 0
             stage = "greeting"
@@ -137,13 +139,43 @@ class Login(Literals):
 
         The answers to `owed` commands sent before come first.
         """
+        self.read_answers(owed)
+        self._check_silence()
         self._sent = state = session_state(self.settings, self.purpose, is_mariadb=self.is_mariadb)
         self._renew_at = self._next_renewal()
         PyMySQLConnection._execute_command(self, COMMAND.COM_QUERY, state)  # noqa: SLF001
-        for _ in range(owed):
-            self._read_ok_packet()
-            self._next_seq_id = 1
         self._read_query_result()
+
+    def send_together(self, *commands: tuple[int, bytes]) -> None:
+        """Send commands, none larger than 16 MB, without waiting for their answers."""
+        self._write_bytes(
+            b"".join(struct.pack("<iB", len(data) + 1, code) + data for code, data in commands)
+        )
+        self._result = None
+        self._next_seq_id = 1
+
+    def read_answers(self, number: int) -> None:
+        """Read the answers to so many commands, each an OK.
+
+        Raises:
+            pymysql.Error: one is an error, or none at all.
+        """
+        for _ in range(number):
+            self._next_seq_id = 1
+            self._read_ok_packet()
+
+    def _check_silence(self) -> None:
+        """Close, and raise, if the server has said something unasked, or closed.
+
+        It would be taken for the answer to what is sent next, to COMMIT even, and each answer from
+        there on for that to the command after its own.
+        """
+        if self._sock is not None and self._sock.has_news():
+            self._force_close()
+            raise pymysql.OperationalError(
+                CR.CR_SERVER_GONE_ERROR,
+                "the server had ended the session, or sent what nobody asked for",
+            )
 
     def _next_renewal(self) -> float:
         is_bounded = self.purpose.deadline.remaining() < math.inf

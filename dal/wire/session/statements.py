@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pymysql
-from pymysql.constants import COMMAND
+from pymysql.constants import COMMAND, CR
 from pymysql.cursors import Cursor
 
-from dal.errors import UsageError
+from dal.errors import UsageError, is_servers
 from dal.wire.network.channel import TimedOut
 from dal.wire.session.cursors import whole
 from dal.wire.session.login import Login
@@ -27,13 +27,14 @@ class Statements(Login):
         if self.owner is not None:
             self._check_no_stream(sql)
             self.owner.before_statement(sql)
-        if time.monotonic() >= self._renew_at:
-            self._renew_limits()
-        self._start_clock()
-        self.has_work = True
-        self._is_in_doubt |= self._sent_at is not None or command != COMMAND.COM_QUERY
-        self._sent_at = time.monotonic()
         try:
+            self._check_order()
+            if time.monotonic() >= self._renew_at:
+                self._renew_limits()
+            self._start_clock()
+            self.has_work = True
+            self._is_in_doubt |= command != COMMAND.COM_QUERY
+            self._sent_at = time.monotonic()
             super()._execute_command(command, sql)
         except BaseException as error:
             if isinstance(error, TimedOut):
@@ -41,6 +42,17 @@ class Statements(Login):
             self._failed(error, sql)
             raise
         self._sent = sql[:64]
+
+    def _check_order(self) -> None:
+        """Close, and raise, where the next answer would not be that to what is sent next."""
+        is_unread = self._sent_at is not None and self._next_seq_id == 1
+        if is_unread and self.open:  # an interrupt struck in between
+            self._force_close()
+            raise pymysql.OperationalError(
+                CR.CR_COMMANDS_OUT_OF_SYNC, "the answer to the statement before was never read"
+            )
+        if not self._is_owed:
+            self._check_silence()
 
     def query(self, sql: str | bytes, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002
         """Run one statement and read its answer, or the head of one that is streamed."""
@@ -134,9 +146,17 @@ class Statements(Login):
         try:
             answer = read()
         except BaseException as error:
+            is_answer = isinstance(error, pymysql.Error) and is_servers(error.args[0])
+            if not is_answer:
+                self._force_close()  # the rest of the answer would be taken for that to the next
             if isinstance(error, pymysql.Error):
                 self._sent_at = None  # this was the answer, or none will come
             self._failed(error, self._sent)
+            # Not the driver's own COMMIT and ROLLBACK, which are str: let them come to their end.
+            # Not behind a proxy, whose numbers are not the server's.
+            sent = self._sent
+            if isinstance(error, TimedOut) and isinstance(sent, bytes) and not self.settings.proxy:
+                self._gave_up(sent)
             raise
         finally:
             if sent_at is not None:
@@ -148,10 +168,6 @@ class Statements(Login):
         self._is_in_doubt = True
         if self.owner is not None:
             self.owner.statement_failed(error, sql)
-        # Not the driver's own COMMIT and ROLLBACK, which are str: let them come to their end.
-        # Not behind a proxy, whose numbers are not the server's.
-        if isinstance(error, TimedOut) and isinstance(sql, bytes) and not self.settings.proxy:
-            self._gave_up(sql)
 
     def _gave_up(self, sql: bytes) -> None:
         """Do what is to be done about a statement that runs on without its client."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pymysql
-from pymysql.constants import COMMAND, CR
+from pymysql.constants import COMMAND, CR, SERVER_STATUS
 
 from dal.errors import COMMIT_REFUSED, is_servers
 from dal.wire.session.statements import Statements
@@ -27,6 +27,10 @@ def _unanswered(error: Exception) -> CommitUnanswered:
     return CommitUnanswered(CR.CR_SERVER_LOST, str(error))
 
 
+# What no OK to a COMMIT says, but that to a statement before it would.
+_IS_NONE = SERVER_STATUS.SERVER_STATUS_IN_TRANS | SERVER_STATUS.SERVER_MORE_RESULTS_EXISTS
+
+
 class Transactions(Statements):
     """A connection whose COMMIT tells an answer from none."""
 
@@ -37,11 +41,15 @@ class Transactions(Statements):
             CommitUnanswered: COMMIT left and its answer did not come: outcome unknown.
             pymysql.Error: it did not leave, or the server refused it: not committed.
         """
-        self._check_hung_up()
         # A send that fails leaves nothing in the kernel's buffer: those few bytes never left.
         self._execute_command(COMMAND.COM_QUERY, "COMMIT")
         try:
-            self._read_ok_packet()
+            answer = self._read_ok_packet()
+            if answer.affected_rows or answer.server_status & _IS_NONE:
+                self._force_close()
+                raise pymysql.OperationalError(
+                    CR.CR_COMMANDS_OUT_OF_SYNC, "what came is the answer to another statement"
+                )
         except Exception as error:
             if _is_refusal(error):
                 raise
@@ -49,21 +57,6 @@ class Transactions(Statements):
         self.purpose.tally.commits += 1
         self.has_work = False
         self.has_committed = True
-
-    @property
-    def is_hung_up(self) -> bool:
-        """Whether the server is known to have ended the session; asks the socket, never waits."""
-        return not self.open or (not self._is_owed and self._sock.has_news())
-
-    def _check_hung_up(self) -> None:
-        # The send would succeed all the same: it takes the peer's RST to make one fail.
-        if self.open and self.is_hung_up:
-            self._force_close()
-            error = pymysql.OperationalError(
-                CR.CR_SERVER_GONE_ERROR, "the server had ended the session before COMMIT was sent"
-            )
-            self._failed(error, "COMMIT")
-            raise error
 
     def rollback(self) -> None:
         """Roll back; without a round trip where nothing was sent that could be undone."""
