@@ -11,7 +11,6 @@ import copy
 import math
 from typing import Protocol
 
-from dal.wire.killing import kill
 from dal.wire.purpose import Purpose
 from dal.wire.session.transactions import Transactions
 
@@ -69,6 +68,8 @@ class Connection(Transactions):
         self._take_up()
 
     def _gave_up(self, sql: bytes) -> None:
+        from dal.wire.killing import kill  # noqa: PLC0415  # for what is seldom
+
         kill(self, sql.decode(self.encoding, "ignore"))
 
     def drop(self) -> None:
