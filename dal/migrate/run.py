@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from dal.engine import Settings, create_engine
 from dal.errors import ConfigurationError, ConnectError, UsageError
 from dal.migrate import autogenerate
+from dal.migrate.drift import without_answered_warnings
 from dal.migrate.failure import MigrationFailed
 from dal.migrate.guard import Guard
 from dal.migrate.journal.table import Journal
@@ -112,7 +113,7 @@ def _online(
     configuration: dict[str, Any] = autogenerate.keywords(metadata, keywords)
     if "destination_rev" not in options:  # check, current, revision and the like
         context.configure(connection=connection, **configuration)
-        with context.begin_transaction():
+        with context.begin_transaction(), without_answered_warnings():
             context.run_migrations()
         return
     with contextlib.closing(driver.cursor()) as cursor:

@@ -43,7 +43,7 @@ _LISTED = {
 _LISTED["FUNCTION"] = _LISTED["PROCEDURE"]
 _DATABASES = (
     "SELECT schema_name, default_character_set_name, default_collation_name "
-    "FROM information_schema.schemata WHERE schema_name IN %s"
+    "FROM information_schema.schemata WHERE schema_name IN ({})"
 )
 _ACCOUNTS = {"USER", "ROLE", "GRANT", "REVOKE"}
 
@@ -75,9 +75,13 @@ def _definitions(cursor: Any, words: list[str], *, everything: bool) -> Iterator
             for query in _LISTED[word]:
                 yield from _listed(cursor, query, (schema,))
     if keywords & {"DATABASE", "SCHEMA"}:
-        yield from _listed(cursor, _DATABASES, (names,))
+        yield from _listed(cursor, _DATABASES.format(_marks(names)), tuple(names))
     if keywords & _ACCOUNTS:
         yield from _accounts(cursor)
+
+
+def _marks(names: list[str]) -> str:
+    return ", ".join(["%s"] * len(names))
 
 
 def _every_table(cursor: Any, schema: str | None) -> list[str]:
@@ -109,9 +113,9 @@ def _tables(cursor: Any, schema: str | None, names: list[str]) -> Iterator[str]:
     if schema is None or not names:
         return
     cursor.execute(
-        "SELECT table_name, table_type FROM information_schema.tables "
-        "WHERE table_schema = %s AND table_name IN %s ORDER BY table_name",
-        (schema, names),
+        "SELECT table_name, table_type FROM information_schema.tables "  # noqa: S608  # marks
+        f"WHERE table_schema = %s AND table_name IN ({_marks(names)}) ORDER BY table_name",
+        (schema, *names),
     )
     for name, kind in cursor.fetchall():
         quoted = f"{_quoted(schema)}.{_quoted(name)}"
