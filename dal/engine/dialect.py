@@ -15,6 +15,7 @@ from sqlalchemy.engine import reflection
 
 from dal.engine.assignments import Compiler as AssigningCompiler
 from dal.engine.expanding import Compiler as ExpandingCompiler
+from dal.engine.keys import ExecutionContext
 from dal.wire.session.cursors import executemany
 from dal.wire.session.state import SQL_MODE
 
@@ -29,6 +30,7 @@ class Dialect(MySQLDialect_pymysql):
     driver = "dal"
     supports_statement_cache = True
     statement_compiler = Compiler
+    execution_ctx_cls = ExecutionContext
     default_isolation_level = "READ COMMITTED"
 
     @classmethod

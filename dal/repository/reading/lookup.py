@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +11,7 @@ from sqlalchemy.orm.interfaces import ORMOption
 
 from dal.errors import InvalidArgument, NotFound
 from dal.repository.reading.locks import Lock, locked
-from dal.repository.shared.identity import accepted_types, identity_values, key_names
+from dal.repository.shared.identity import accepted_types, identity_values, is_exact, key_names
 from dal.repository.shared.room import that_fit
 from dal.repository.shared.source import Row, Source
 
@@ -22,9 +20,6 @@ _Key = tuple[Hashable, ...]
 # The optimizer gives up on ranges, and reads the whole table, for some ten thousands of values
 # (range_optimizer_max_mem_size); MariaDB makes a join of more than 1,000.
 _MOST = 1000
-# Types whose values are equal to the server exactly where they are equal in Python. Text is not:
-# collations ignore case, accents, spaces at the end.
-_EXACT = frozenset({int, bytes, uuid.UUID, Decimal})
 
 
 class Lookup(Source[Row]):
@@ -64,7 +59,7 @@ class Lookup(Source[Row]):
         for some in that_fit(wanted, self._source, most=_MOST):
             found.update(self._by_key(some, options, lock))
         missing = [key for key in wanted if key not in found]
-        unsure = [key for key in missing if not _EXACT.issuperset(map(type, key))]
+        unsure = [key for key in missing if not is_exact(self.model, key)]
         if unsure:
             found.update(self._by_the_server(unsure, options, lock))
             missing = [key for key in missing if key not in found]

@@ -9,13 +9,38 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, orm
 from sqlalchemy.orm import Mapper, attributes
 
-from dal.repository.shared.identity import is_expression, keys_condition
+from dal.repository.shared.identity import (
+    is_exact,
+    is_expression,
+    key_condition,
+    keys_condition,
+)
 from dal.repository.shared.versions import version_name
 
 
 def held_entity(session: orm.Session, mapper: Mapper[Any], identity: tuple[Any, ...]) -> Any | None:
-    """Return the entity of this key; None where the session holds none, or your code no more."""
-    return session.identity_map.get(mapper.identity_key_from_primary_key(identity))
+    """Return the entity of the row that the server finds by this key.
+
+    None where the session holds none, or your code no more. A key may be spelled in several ways,
+    'ADA' or 'ada': where it is not known as it is spelled and entities are held, one SELECT asks
+    for the row's own spelling.
+    """
+    if session.autoflush:
+        session.flush()  # a pending entity may be meant; a pending change moves its version on
+    held = session.identity_map.get(mapper.identity_key_from_primary_key(identity))
+    if held is not None or is_exact(mapper.class_, identity):
+        return held
+    if not held_entities(session, mapper):
+        return None
+    query = sa.select(*_key(mapper)).where(key_condition(mapper.class_, identity))
+    row = session.execute(query).first()
+    if row is None:
+        return None
+    return session.identity_map.get(mapper.identity_key_from_primary_key(tuple(row)))
+
+
+def _key(mapper: Mapper[Any]) -> list[Any]:
+    return [mapper.get_property_by_column(column).class_attribute for column in mapper.primary_key]
 
 
 def held_entities(session: orm.Session, mapper: Mapper[Any]) -> list[Any]:
@@ -38,9 +63,12 @@ def locked_fitting(
     if not held:
         return []
     name = version_name(mapper)
-    key = [mapper.get_property_by_column(column).class_attribute for column in mapper.primary_key]
+    key = _key(mapper)
     version = [getattr(mapper.class_, name)] if name else []
-    query = sa.select(*key, *version).where(keys_condition(mapper.class_, list(held)), *conditions)
+    query = sa.select(*key, *version).where(*conditions)
+    if not any(isinstance(column.type, sa.Float) for column in mapper.primary_key):
+        # A FLOAT, or a DOUBLE that is read as a Decimal, is not found by the value that was read.
+        query = query.where(keys_condition(mapper.class_, list(held)))
     found = session.execute(query.with_for_update()).all()
     size = len(key)
     return [

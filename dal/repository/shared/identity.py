@@ -48,6 +48,34 @@ def _key_of(mapper: Mapper[Any]) -> dict[str, tuple[type[Any], ...]]:
     }
 
 
+# Values that are equal to the server exactly where they are equal in Python. Text is not:
+# collations ignore case, accents, spaces at the end; and a float may be spelled as a Decimal.
+_EXACT: tuple[tuple[type[Any], frozenset[type[Any]]], ...] = (
+    (sa.Integer, frozenset({int})),
+    (sa.Float, frozenset()),
+    (sa.Numeric, frozenset({int, Decimal})),
+    (sa.types._Binary, frozenset({bytes})),  # noqa: SLF001
+)
+
+
+@functools.lru_cache(maxsize=256)
+def _exact_types(mapper: Mapper[Any]) -> tuple[frozenset[type[Any]], ...]:
+    return tuple(_exact_types_of(column.type) for column in mapper.primary_key)
+
+
+def _exact_types_of(kind: Any) -> frozenset[type[Any]]:
+    while isinstance(kind, sa.TypeDecorator):
+        kind = kind.impl_instance
+    types = next((types for base, types in _EXACT if isinstance(kind, base)), frozenset())
+    return types | {uuid.UUID}
+
+
+def is_exact(model: type[Any], values: Sequence[Any]) -> bool:
+    """Return whether the server finds a key by these values only where Python calls them equal."""
+    exact = _exact_types(_mapper(model))
+    return all(type(value) in types for value, types in zip(values, exact, strict=True))
+
+
 def identity_values(model: type[Any], identity: object) -> tuple[Any, ...]:
     """Return the values of this key, in its order.
 
@@ -100,7 +128,11 @@ def identity_condition(model: type[Any], identity: object) -> ColumnElement[bool
     Raises:
         InvalidArgument: as `identity_values`.
     """
-    values = identity_values(model, identity)
+    return key_condition(model, identity_values(model, identity))
+
+
+def key_condition(model: type[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    """Return the condition that only the row with these values of the key fits."""
     names = key_names(model)
     return sa.and_(
         *(getattr(model, name) == value for name, value in zip(names, values, strict=True))

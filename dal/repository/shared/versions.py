@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.exc import ObjectDeletedError
 
 from dal.errors import InvalidArgument
+from dal.repository.shared.identity import accepted_types, is_expression
 
 
 def version_name(mapper: Mapper[Any]) -> str | None:
@@ -48,9 +51,33 @@ def next_version(mapper: Mapper[Any], expected: object = None) -> dict[str, Any]
 
 
 def version_of(mapper: Mapper[Any], entity: object) -> Any | None:
-    """Return the version that this entity was read with; None where it is not loaded."""
+    """Return the version that this entity was read with; None where there is no entity.
+
+    One that the server made at a write of this transaction is loaded now: the row is locked since.
+    """
     name = version_name(mapper)
-    return None if name is None or entity is None else sa.inspect(entity).dict.get(name)
+    if name is None or entity is None:
+        return None
+    state = sa.inspect(entity)
+    if name in state.expired_attributes:
+        try:
+            return getattr(entity, name)
+        except ObjectDeletedError:
+            return None
+    return state.dict.get(name)
+
+
+def has_version(mapper: Mapper[Any], expected: Any) -> ColumnElement[bool]:
+    """Return the condition that a row has this version: the same text, not one of equal rank."""
+    column = getattr(mapper.class_, version_name(mapper) or "")
+    if not isinstance(expected, str):
+        return column == expected  # type: ignore[no-any-return]
+    from sqlalchemy.dialects import mysql  # noqa: PLC0415  # `import dal` does without
+
+    stored = sa.cast(sa.cast(column, mysql.CHAR(charset="utf8mb4")), sa.BINARY)
+    return sa.and_(
+        column == expected, stored == sa.cast(sa.literal(expected, column.type), sa.BINARY)
+    )
 
 
 def checked_expected(mapper: Mapper[Any], expected: object) -> Any:
@@ -63,8 +90,9 @@ def checked_expected(mapper: Mapper[Any], expected: object) -> Any:
         return None
     if mapper.version_id_col is None:
         raise InvalidArgument(f"{mapper.class_.__name__} has no version to expect")
-    if isinstance(mapper.version_id_col.type, sa.Integer) and (
-        isinstance(expected, bool) or not isinstance(expected, int)
-    ):
-        raise InvalidArgument(f"expected_version is int, not {expected!r}")
+    kinds = accepted_types(mapper.version_id_col)
+    if is_expression(expected) or isinstance(expected, bool) or not isinstance(expected, kinds):
+        raise InvalidArgument(
+            f"expected_version is {kinds[0].__name__}, not {type(expected).__name__}"
+        )
     return expected

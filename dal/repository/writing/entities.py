@@ -16,7 +16,13 @@ from dal.repository.shared.identity import identity_condition, identity_values, 
 from dal.repository.shared.reach import writing
 from dal.repository.shared.source import Row, Source
 from dal.repository.shared.values import checked_changes
-from dal.repository.shared.versions import checked_expected, next_version, version_name, version_of
+from dal.repository.shared.versions import (
+    checked_expected,
+    has_version,
+    next_version,
+    version_name,
+    version_of,
+)
 from dal.repository.writing.adding import insert_entities, is_just_inserting
 
 
@@ -84,10 +90,9 @@ class Writing(Source[Row]):
         """
         mapper = self._mapper()
         values = checked_assignments(checked_changes(mapper, changes), writing(self.model))
-        expected = self._expected(identity, expected_version)
+        held, expected = self._held(identity, expected_version)
         values |= next_version(mapper, expected)
         self._one_row(sa.update(self.model).values(values), identity, expected)
-        held = held_entity(self.session, mapper, identity_values(self.model, identity))
         if held is not None:
             bring_up(self.session, mapper, held, values)
 
@@ -134,9 +139,8 @@ class Writing(Source[Row]):
             ForeignKeyViolation: another row refers to it; only the statement is undone.
             InvalidArgument: None, or not as many values as the key has columns.
         """
-        mapper = self._mapper()
-        self._one_row(sa.delete(self.model), identity, self._expected(identity, expected_version))
-        held = held_entity(self.session, mapper, identity_values(self.model, identity))
+        held, expected = self._held(identity, expected_version)
+        self._one_row(sa.delete(self.model), identity, expected)
         if held is not None:
             self.session._remove_newly_deleted([sa.inspect(held)])  # noqa: SLF001  # as a flush
 
@@ -162,33 +166,33 @@ class Writing(Source[Row]):
         count: int = result.rowcount
         return count
 
-    def _expected(self, identity: Any, expected_version: Any) -> Any:
+    def _held(self, identity: Any, expected_version: Any) -> tuple[Any | None, Any]:
+        """Return the entity of this row, if there is one, and the version that the row must have.
+
+        Both before the statement: afterwards the row's key finds nothing, or another version.
+        """
         mapper = self._mapper()
         expected = checked_expected(mapper, expected_version)
-        if expected is None and mapper.version_id_col is not None:
-            if self.session.autoflush:
-                self.session.flush()  # a pending change moves the version on
-            values = identity_values(self.model, identity)
-            expected = version_of(mapper, held_entity(self.session, mapper, values))
-        return expected
+        held = held_entity(self.session, mapper, identity_values(self.model, identity))
+        return held, version_of(mapper, held) if expected is None else expected
 
     def _one_row(self, statement: Any, identity: Any, expected: Any) -> None:
         key = identity_condition(self.model, identity)
         name = version_name(self._mapper())
         # SQLAlchemy would bring the entity up even where no row was found.
         statement = statement.where(key).execution_options(synchronize_session=False)
-        if expected is not None and name is not None:
-            statement = statement.where(getattr(self.model, name) == expected)
+        if expected is not None:
+            statement = statement.where(has_version(self._mapper(), expected))
         result: Any = self.session.execute(statement)
         if result.rowcount:  # CLIENT_FOUND_ROWS: rows matched, changed or not
             return
         stored = None
         if expected is not None and name is not None:
-            stored = self.session.scalar(sa.select(getattr(self.model, name)).where(key))
+            stored = self.session.execute(sa.select(getattr(self.model, name)).where(key)).first()
         if stored is None:
             raise NotFound(f"no {self.model.__name__} has the key {identity!r}", keys=[identity])
         raise StaleVersion(
-            f"the {self.model.__name__} with the key {identity!r} has version {stored!r}, not "
+            f"the {self.model.__name__} with the key {identity!r} has version {stored[0]!r}, not "
             f"{expected!r}: another transaction changed it; run the whole unit of work again"
         )
 

@@ -73,8 +73,9 @@ class Upsert(Source[Row]):
                 but the key, and with `()` nothing: what is there stays as it is.
 
         Raises:
-            InvalidArgument: `key` is not unique, is missing in the rows or None in one; another
-                unique key could catch a row; what `insert_many` refuses.
+            InvalidArgument: `key` is not unique, is missing in the rows, None in one, or a value
+                that the column would change; another unique key could catch a row; what
+                `insert_many` refuses.
             ForeignKeyViolation, CheckViolation, NotNullViolation, DataTooLong, OutOfRange: the
                 table refuses a row; only this call is undone.
             Deadlock: two upserts met the same rows in different orders; run the unit again.
@@ -86,7 +87,8 @@ class Upsert(Source[Row]):
         checked = checked_rows(mapper, given)
         if not checked:
             return Upserted(rows=0, changed=0, inserted=0, unchanged=0)
-        _check_key_values(names, given)
+        _check_key_is_whole(names, given)
+        _check_key_is_kept(mapper, names, given)
         _check_other_keys(mapper, columns, set(checked[0]))
         taken = _taken(mapper, columns, given[0], update)
         from sqlalchemy.dialects.mysql import insert  # noqa: PLC0415  # `import dal` does without
@@ -117,8 +119,9 @@ class Upsert(Source[Row]):
             defaults: Further attributes of a row that is made.
 
         Raises:
-            InvalidArgument: `key` is not unique, or a value in it is None or of another type than
-                its column; an unknown attribute, the version, or one that is in `key`, too.
+            InvalidArgument: `key` is not unique, or a value in it is None, of another type than its
+                column, or (where no row has it) one that the column would change; an unknown
+                attribute, the version, or one that is in `key`, too.
             DuplicateKey: another unique key of the row is taken; only this call is undone.
             ForeignKeyViolation, CheckViolation, NotNullViolation, DataTooLong, OutOfRange: the
                 table refuses the row; only this call is undone.
@@ -127,17 +130,18 @@ class Upsert(Source[Row]):
         if not isinstance(key, Mapping) or not isinstance(defaults or {}, Mapping):
             raise InvalidArgument("key and defaults are dictionaries of attribute names and values")
         checked_key(mapper, key)
-        _check_key_values(list(key), [key])
         values = {**(defaults or {}), **key}
         if len(values) < len(key) + len(defaults or {}):
             raise InvalidArgument("an attribute is either in key or in defaults, not in both")
         checked_rows(mapper, [values])
+        _check_key_is_whole(list(key), [key])
         query = sa.select(self.model).where(
             *(getattr(self.model, name) == value for name, value in key.items())
         )
         found = self.session.scalars(query).first()
         if found is not None:
             return found, False
+        _check_key_is_kept(mapper, list(key), [key])
         row = self.model(**values)
         try:
             with savepoint(self.session):
@@ -151,11 +155,28 @@ class Upsert(Source[Row]):
         return row, True
 
 
-def _check_key_values(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+def _check_key_is_whole(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         for name in names:
             if row.get(name) is None:
                 raise InvalidArgument(f"{name} is in the key, so every row has a value for it")
+
+
+def _check_key_is_kept(
+    mapper: Mapper[Any], names: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Raise where the server would store another key: it would meet a row that nobody named."""
+    from dal.engine.keys import keeper  # noqa: PLC0415  # `import dal` does without
+
+    for name in names:
+        column = columns_of(mapper)[name]
+        keeps = keeper(column)
+        for row in rows:
+            if not keeps(row[name]):
+                raise InvalidArgument(
+                    f"{name} is in the key, and {column.type!r} would store another value than "
+                    f"this {type(row[name]).__name__}: write it as it is read back"
+                )
 
 
 def _check_other_keys(
