@@ -173,7 +173,8 @@ class Writing(Source[Row]):
         """
         mapper = self._mapper()
         expected = checked_expected(mapper, expected_version)
-        held = held_entity(self.session, mapper, identity_values(self.model, identity))
+        values = identity_values(self.model, identity)
+        held = held_entity(self.session, mapper, values)
         return held, version_of(mapper, held) if expected is None else expected
 
     def _one_row(self, statement: Any, identity: Any, expected: Any) -> None:

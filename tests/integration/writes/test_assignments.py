@@ -105,7 +105,7 @@ VERBS = [
         ({"a": Box.a + 1, "b": Box.a}, (11, 10, 30)),
         ({"a": 5, "c": Box.a}, (5, 20, 10)),
         ({"c": Box.b, "b": Box.a, "a": Box.a - 1}, (9, 10, 20)),
-        ({"a": Box.c, "b": sa.text("box.a")}, (30, 10, 30)),
+        ({"a": Box.c, "b": sa.literal_column("box.a")}, (30, 10, 30)),
         ({"a": 5, "b": sa.literal_column("`box`.`A`")}, (5, 10, 30)),
         ({"a": 5, "b": sa.column("a")}, (5, 10, 30)),
         ({"a": 5, "b": sa.case((Box.a > 7, 1), else_=0)}, (5, 1, 30)),
@@ -129,7 +129,7 @@ def test_expressions_read_the_values_from_before(db, stored, write, changes, aft
     [
         {"a": Box.b, "b": Box.a},
         {"a": Box.b, "b": Box.c, "c": Box.a},
-        {"a": sa.text("box.b"), "b": Box.a + 1},
+        {"a": sa.literal_column("box.b"), "b": Box.a + 1},
         {"a": Box.a + Box.b, "b": Box.b + Box.a},
     ],
 )
