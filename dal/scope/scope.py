@@ -21,7 +21,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import pymysql
 import sqlalchemy.exc
@@ -33,6 +33,7 @@ from dal.engine.translate import named_error
 from dal.scope import savepoints, statements
 from dal.scope.report import Outcome
 from dal.scope.session import Session
+from dal.scope.watch import Watch
 from dal.wire.connection import Connection as DriverConnection
 from dal.wire.deadline import NEVER, Deadline
 from dal.wire.purpose import Purpose, connecting_for
@@ -76,6 +77,9 @@ class Scope:
         self._rollback_asked = False
         self._savepoints = savepoints.Savepoints()
         self._callbacks: list[Callable[[], object]] = []
+        self._watch = Watch(read_only=read_only)
+        self._greeting: str | None = None  # None where it may be a proxy's
+        self._reading = statements.Reading()  # of the last statement
 
     # Use ----------------------------------------------------------------------------------------
 
@@ -140,7 +144,8 @@ class Scope:
             with connecting_for(Purpose(self.read_only, self.deadline, self, self.tally)):
                 connection = self._engine.connect()
             self._connection = connection.execution_options(dal_owner=self)
-            self._driver = connection.connection.dbapi_connection  # type: ignore[assignment]
+            self._driver = driver = cast("DriverConnection", connection.connection.dbapi_connection)
+            self._greeting = None if driver.settings.proxy else driver.server_version
         return self._connection
 
     @contextlib.contextmanager
@@ -268,33 +273,60 @@ class Scope:
 
     def before_statement(self, sql: str | bytes) -> None:
         """Refuse what may not be sent now."""
+        if self._watch.is_asking:
+            return
         # The driver's own are str; SQL text of users arrives as bytes.
         if self._state is State.COMMITTING and sql == "COMMIT":
             self.check()  # hooks of the session have run since
+            self._ask()
             return
         if self._state is State.ROLLING_BACK and sql == "ROLLBACK":
             return
         if self.session.is_at_work and sql == "ROLLBACK":
             return  # SQLAlchemy's, after a flush that failed; `fail` hears of it next
         self.check()
-        if statements.ends_transaction(sql):
-            self.refuse(
-                f"{statements.first_word(sql)} begins, changes or ends a transaction, openly or by "
-                "an implicit commit; the scope does that"
-            )
-        if self.read_only and statements.is_refused_read_only(sql):
+        self._ask()
+        self._reading = reading = statements.read(sql, self._greeting)
+        if reading.refusal is not None:
+            self.refuse(f"{reading.word} {reading.refusal}")
+        if self.read_only and statements.is_refused_read_only(sql, self._greeting):
             raise errors.ReadOnlyScope(
                 "a read-only scope takes no locks and has no savepoints; open it, or the handler, "
                 "without read_only"
             )
+        # In a read-only scope nothing but the session's own variable keeps others from writing.
+        is_telling = reading.tells_all and not (self.read_only and reading.word == "SET")
+        if not is_telling and self._driver is not None:
+            self._watch.put_in_question(self._driver)
 
-    def statement_failed(self, error: BaseException, sql: str | bytes) -> None:
+    def answered(self, status: int) -> None:
+        """Doom the scope, and raise, if an answer shows that its transaction is not the same."""
+        if self._error is None and self._state in {State.OPEN, State.COMMITTING}:
+            self._break_off(self._watch.broken_by(status))
+
+    def _ask(self) -> None:
+        """Ask the server about the last statement, if its text did not tell all."""
+        self._break_off(self._watch.ask(self._driver))
+
+    def _break_off(self, what: str | None) -> None:
+        if what is not None:
+            error = errors.TransactionControl(
+                f"{self._reading.word or 'a statement'}, or a procedure or trigger in it, {what} "
+                "inside a scope: what ran in this scope so far may be stored, and it is not "
+                "committed; the scope alone ends its transaction"
+            )
+            self._doom(error)
+            raise error
+
+    def statement_failed(self, error: BaseException, sql: str | bytes) -> None:  # noqa: ARG002
         """Become rollback-only, unless `error` is known to undo just its statement."""
         if self._state not in {State.OPEN, State.COMMITTING}:
             return
+        if self._watch.has_asked_for(error):
+            return
         number = error.args[0] if isinstance(error, pymysql.Error) and error.args else None
         # A procedure that fails keeps what its statements before the failing one have done.
-        if number in errors.STATEMENT_ONLY and statements.first_word(sql) != "CALL":
+        if number in errors.STATEMENT_ONLY and self._reading.word not in statements.OPAQUE:
             return
         if self._error is None:
             self._failed = error
@@ -329,7 +361,9 @@ class Scope:
                 self._roll_back()
             else:
                 self.session.flush()  # raises the first error; in a read-only scope any change
-                if not self.read_only:
+                if self.read_only:
+                    self._ask()
+                else:
                     self._commit()
         except BaseException:
             self._roll_back()

@@ -1,97 +1,72 @@
 """What a scope does not let through, told by the text of a statement.
 
-The list of what commits by itself is the manual's: "Statements That Cause an Implicit Commit"
-(https://dev.mysql.com/doc/refman/8.4/en/implicit-commit.html). What a stored procedure does inside
-cannot be seen from here.
+Nearly all statements begin with one of a few words, and are looked at no further. What the text
+does not tell, such as what a stored procedure does inside, is the server's to tell
+(dal.scope.watch).
 """
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterator
+from typing import NamedTuple
 
-# Blanks, parentheses and comments before the first word. `--` is a comment only before a blank.
-_COMMENT = r"/\*(?!M?!).*?(?:\*/|\Z) | --(?=\s|\Z)[^\n]*+ | \#[^\n]*+"
-_LEADING = re.compile(rf"(?:[\s(]++ | {_COMMENT})*+", re.VERBOSE | re.DOTALL)
+#: What runs statements that its text does not show; those before one that fails stand.
+OPAQUE = frozenset({"CALL", "EXECUTE", "IF", "CASE", "LOOP", "WHILE", "REPEAT", "FOR"})
 
-_WORD = re.compile(r"[A-Za-z]++(?![\w$])")
-
-# What says nothing about the statement: literals, and comments behind the first word.
-_OPAQUE = re.compile(
-    rf"""'(?:[^'\\]|\\.)*+(?:'|\Z) | "(?:[^"\\]|\\.)*+(?:"|\Z) | {_COMMENT}""",
-    re.VERBOSE | re.DOTALL,
+# Bytes, because text of a megabyte is not decoded for it.
+_BEGINS_HARMLESS = re.compile(
+    rb"(?:SELECT|INSERT|UPDATE|DELETE|SAVEPOINT|RELEASE)(?![\w$\x80-\xff])", re.IGNORECASE
 )
-
-# /*! ... */ is run by servers of that version (/*M! by MariaDB alone), and a comment for others.
-_MARKS = re.compile(r"/\*M?!\d*|\*/")
-_CONDITIONAL = re.compile(r"/\*M?!.*?(?:\*/|\Z)", re.DOTALL)
-
-_HARMLESS = frozenset(
-    {"SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "CALL", "DO", "SHOW", "EXPLAIN"}
-    | {"VALUES", "TABLE", "SAVEPOINT", "RELEASE"}
-)
-
-# What nearly all statements begin with; bytes, because text of a megabyte is not decoded for it.
-_BEGINS_HARMLESS = re.compile(rb"(?:SELECT|INSERT|UPDATE|DELETE)(?![\w$\x80-\xff])", re.IGNORECASE)
-
-_COMMITS = r"""(?:
-      COMMIT | BEGIN | START | STOP | XA
-    | PREPARE | EXECUTE
-    | ROLLBACK (?! \s+ (?:WORK\s+)? TO \b)
-    | SET \b .* (?: @@ (?:\w+\s*\.\s*)? | (?<![\w$@]) ) `? (?: AUTOCOMMIT | PASSWORD )
-    | SET \s+ (?: (?: SESSION | LOCAL | GLOBAL ) \s+ )? TRANSACTION
-    | SET \b .* \b (?: TRANSACTION | TX ) _ (?: ISOLATION | READ_ONLY )
-    | (?: CREATE | DROP ) (?! \s+ TEMPORARY \b)
-    | ALTER | RENAME | TRUNCATE | GRANT | REVOKE | INSTALL | UNINSTALL | IMPORT | CLONE
-    | LOCK | UNLOCK
-    | ANALYZE | CACHE | CHECK | FLUSH | OPTIMIZE | REPAIR | CHANGE | PURGE
-    | LOAD (?! \s+ (?: DATA | XML ) \b ) | RESET (?! \s+ PERSIST )
-    ) \b"""
-
-_LOCKS = re.compile(r"\b(?:FOR\s+(?:UPDATE|SHARE)|LOCK\s+IN\s+SHARE\s+MODE)\b", re.IGNORECASE)
-_QUOTED = re.compile(r"`[^`]*+`")
+_MAY_BE_REFUSED_READ_ONLY = re.compile(rb"UPDATE|SHARE|SAVEPOINT|RELEASE", re.IGNORECASE)
 
 
-@functools.cache
-def _commits() -> re.Pattern[str]:
-    # At the first need: most functions have none, and each cold start would pay for it.
-    return re.compile(_COMMITS, re.VERBOSE | re.IGNORECASE | re.DOTALL)
+class Reading(NamedTuple):
+    """What the text of a statement tells."""
+
+    #: The first word in upper case; "" where there is none.
+    word: str = ""
+    #: Why it is refused; None where it is not.
+    refusal: str | None = None
+    #: Whether the text tells all that it does to the transaction and the session.
+    tells_all: bool = True
+
+
+_HARMLESS = {
+    word.encode(): Reading(word)
+    for word in ("SELECT", "INSERT", "UPDATE", "DELETE", "SAVEPOINT", "RELEASE")
+}
+
+
+def read(sql: str | bytes, server: str | None = None) -> Reading:
+    """Return what the statement does on `server`, as its greeting calls itself.
+
+    Without one it is the worst of what it does on any.
+    """
+    if isinstance(sql, bytes) and (found := _BEGINS_HARMLESS.match(sql)):
+        return _HARMLESS[found[0].upper()]
+    from dal.scope.text import reading  # noqa: PLC0415  # most functions send no such statement
+
+    return reading.read(_text(sql), server)
 
 
 def first_word(sql: str | bytes) -> str:
     """Return the first keyword in upper case; "" where there is none."""
-    return next((word for word, _ in _readings(_text(sql))), "")
+    return read(sql).word
 
 
-def ends_transaction(sql: str | bytes) -> bool:
-    """Return whether the statement begins, commits or rolls back a transaction, openly or not."""
-    if isinstance(sql, bytes) and _BEGINS_HARMLESS.match(sql):
-        return False
-    return any(
-        word not in _HARMLESS and bool(_commits().match(_OPAQUE.sub(" ", rest)))
-        for word, rest in _readings(_text(sql))
-    )
+def ends_transaction(sql: str | bytes, server: str | None = None) -> bool:
+    """Return whether the statement is refused: it ends a transaction, or changes the session."""
+    return read(sql, server).refusal is not None
 
 
-def is_refused_read_only(sql: str | bytes) -> bool:
+def is_refused_read_only(sql: str | bytes, server: str | None = None) -> bool:
     """Return whether the statement is a savepoint or a locking read."""
-    text = _text(sql)
-    if first_word(text) in {"SAVEPOINT", "RELEASE"}:
-        return True
-    return bool(_LOCKS.search(text) and _LOCKS.search(_QUOTED.sub("x", _OPAQUE.sub(" ", text))))
+    data = sql if isinstance(sql, bytes) else sql.encode("utf-8", "surrogatepass")
+    if not _MAY_BE_REFUSED_READ_ONLY.search(data):
+        return False
+    from dal.scope.text import reading  # noqa: PLC0415
 
-
-def _readings(sql: str) -> Iterator[tuple[str, str]]:
-    """Give the first word and all from it on, as each kind of server would read the statement."""
-    rest = _LEADING.sub("", sql, count=1)
-    readings = [rest]
-    if _CONDITIONAL.match(rest):
-        readings = [_MARKS.sub(" ", rest), _CONDITIONAL.sub(" ", rest)]
-    for reading in readings:
-        bare = _LEADING.sub("", reading, count=1)
-        found = _WORD.match(bare)
-        yield (found[0].upper(), bare) if found else ("", "")
+    return reading.locks(_text(sql), server)
 
 
 def _text(sql: str | bytes) -> str:

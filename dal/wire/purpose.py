@@ -22,6 +22,9 @@ class Owner(Protocol):
     def before_statement(self, sql: str | bytes) -> None:
         """Raise if this statement may not be sent."""
 
+    def answered(self, status: int) -> None:
+        """Take note of the status flags of an answer; raise if they break what was agreed."""
+
     def statement_failed(self, error: BaseException, sql: str | bytes) -> None:
         """Take note of a statement that was sent and failed."""
 

@@ -34,6 +34,8 @@ class Result(MySQLResult):
         while True:
             packet = connection._read_packet()  # noqa: SLF001
             if self._check_packet_is_eof(packet):
+                # PyMySQL leaves out the status flags, the last two bytes of the five.
+                self.server_status = int.from_bytes(packet.get_all_data()[3:5], "little")
                 break
             rows.append(self._read_row_from_packet(packet))
             self._take_arrived(connection, rows)

@@ -123,6 +123,8 @@ class Statements(Login):
             self._is_in_doubt = True
             self._sock.allow_each(self._statement_limit)
         self.purpose.tally.answered(self._result)
+        if self.owner is not None and (status := self._result.server_status) is not None:
+            self.owner.answered(status)
         return affected
 
     def _read_result(self, *, unbuffered: bool) -> Any:

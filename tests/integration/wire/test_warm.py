@@ -154,9 +154,7 @@ class TestTheSession:
         "SET SESSION sort_buffer_size = 65536",
         "SET SESSION sql_safe_updates = 1",
         "SET SESSION foreign_key_checks = 0",
-        "SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'",
-        "SET NAMES latin1",
-        "SET time_zone = '+05:00'",
+        "SET SESSION div_precision_increment = 7",
         "SET @mine = 'a variable'",
         "SET @dal_role = 'nobody'",
         "CREATE TEMPORARY TABLE mine (id INT)",
@@ -188,6 +186,17 @@ class TestTheSession:
         warm, new = make(), make(pool="none")
         with warm.scope() as session:
             session.execute(sa.text(dirt))
+        assert self.state(warm) == self.state(new)
+
+    @pytest.mark.parametrize("dirt", ["SET NAMES latin1", "SET time_zone = '+05:00'"])
+    def test_is_as_a_new_one_after_what_a_scope_refuses_and_a_procedure_does(
+        self, make, dirt, admin
+    ):
+        warm, new = make(), make(pool="none")
+        with admin.cursor() as cursor:
+            cursor.execute(f"CREATE PROCEDURE makes_dirt() {dirt}")
+        with warm.scope() as session:
+            session.execute(sa.text("CALL makes_dirt()"))
         assert self.state(warm) == self.state(new)
 
     def test_holds_nothing_while_it_waits(self, warm, ask, sleeping):

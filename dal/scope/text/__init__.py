@@ -1,0 +1,1 @@
+"""Reading the text of statements: what the server would make of it."""
