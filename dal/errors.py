@@ -14,6 +14,7 @@ Error:
      ├─ RollbackOnly               the scope goes on after something already ended it
      ├─ UnencodableAnswer          the handler's answer is not JSON, or too large
      ├─ NotFound, MultipleFound    a row that must be there, or must be alone
+     ├─ UnreadableValue            a column holds what Python has no value for
      ├─ StaleVersion               the row has another version than the one it was read with
      ├─ DeadlineExceeded           no time left in this invocation
      └─ DatabaseError              what the server or the connection said, by error number
@@ -36,6 +37,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+from sqlalchemy.exc import DontWrapMixin
 
 __all__ = [
     "COMMIT_REFUSED",
@@ -78,6 +81,7 @@ __all__ = [
     "UnencodableAnswer",
     "UnflushedChanges",
     "UnknownDatabase",
+    "UnreadableValue",
     "UsageError",
     "WriteConflict",
     "WrongThread",
@@ -154,12 +158,22 @@ class UnflushedChanges(UsageError):
     """A read with autoflush off would have overwritten changes that are not written yet."""
 
 
-class InvalidArgument(UsageError, ValueError):
-    """An argument that cannot mean anything here."""
+class InvalidArgument(UsageError, ValueError, DontWrapMixin):
+    """An argument that cannot mean anything here, or a value that MySQL would change on the way.
+
+    SQLAlchemy passes it on as it is where it is raised inside a statement.
+    """
 
 
 class InvalidCursor(InvalidArgument):
     """A page token of another ordering, truncated or altered; usually the client's fault."""
+
+
+class UnreadableValue(Error, ValueError):
+    """A column holds what Python has no value for; `columns` names it, no message shows the value.
+
+    Such as the date 0000-00-00, or a text that is none of its Enum.
+    """
 
 
 class StaleVersion(Error):

@@ -10,18 +10,27 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.engine import reflection
 
 from dal.engine.assignments import Compiler as AssigningCompiler
+from dal.engine.compiling import FLOAT, TIME
+from dal.engine.compiling import Compiler as CheckingCompiler
+from dal.engine.compiling import ExecutionContext as ReadingContext
 from dal.engine.expanding import Compiler as ExpandingCompiler
-from dal.engine.keys import ExecutionContext
+from dal.engine.keys import ExecutionContext as InsertingContext
 from dal.wire.session.cursors import executemany
 from dal.wire.session.state import SQL_MODE
 
 
-class Compiler(AssigningCompiler, ExpandingCompiler):
+class Compiler(AssigningCompiler, ExpandingCompiler, CheckingCompiler):
     """SQLAlchemy's compiler with what `dal` changes in statements."""
+
+
+class ExecutionContext(InsertingContext, ReadingContext):
+    """SQLAlchemy's context with what `dal` looks at before and after a statement."""
 
 
 class Dialect(MySQLDialect_pymysql):
@@ -31,6 +40,12 @@ class Dialect(MySQLDialect_pymysql):
     supports_statement_cache = True
     statement_compiler = Compiler
     execution_ctx_cls = ExecutionContext
+    colspecs = {  # noqa: RUF012
+        **MySQLDialect_pymysql.colspecs,
+        sa.Time: TIME,
+        sa.Float: FLOAT,
+        mysql.FLOAT: FLOAT,
+    }
     default_isolation_level = "READ COMMITTED"
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
-from dal.model.refusal import RefusedValue
+from dal.errors import InvalidArgument
 
 
 class UTCDateTime(sa.TypeDecorator[dt.datetime]):
@@ -36,13 +36,16 @@ class UTCDateTime(sa.TypeDecorator[dt.datetime]):
         if value is None:
             return None
         if not isinstance(value, dt.datetime) or value.utcoffset() is None:
-            raise RefusedValue(
-                f"a point in time is an aware datetime, such as datetime.now(UTC), not {value!r}"
+            raise InvalidArgument(
+                "a point in time is an aware datetime, such as datetime.now(UTC), not "
+                + ("a naive one" if isinstance(value, dt.datetime) else type(value).__name__)
             )
         try:
             return value.astimezone(dt.UTC).replace(tzinfo=None)
         except OverflowError:
-            raise RefusedValue(f"{value!r} is beyond the years 1 to 9999 in UTC") from None
+            raise InvalidArgument(
+                "a point in time is not beyond the years 1 to 9999 in UTC"
+            ) from None
 
     def process_result_value(
         self,

@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
-from dal.model.refusal import RefusedValue
+from dal.errors import InvalidArgument
+from dal.model.checks import digits_behind
 
 
 class ExactNumeric(sa.TypeDecorator[Decimal]):
@@ -33,14 +34,14 @@ class ExactNumeric(sa.TypeDecorator[Decimal]):
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, Decimal | int):
-            raise RefusedValue(f"an exact number is a Decimal or an int, not {value!r}")
+            raise InvalidArgument(
+                f"an exact number is a Decimal or an int, not {type(value).__name__}"
+            )
         number = Decimal(value)
         if not number.is_finite():
-            raise RefusedValue(f"{value} is no number that MySQL knows")
-        # Not quantize() nor normalize(): they round to the context's 28 digits.
-        digits, exponent = number.as_tuple()[1:]
-        while exponent < -self.scale and digits and digits[-1] == 0:  # type: ignore[operator]
-            digits, exponent = digits[:-1], exponent + 1  # type: ignore[operator]
-        if digits and any(digits) and exponent < -self.scale:  # type: ignore[operator]
-            raise RefusedValue(f"{value} has more than {self.scale} digits behind the point")
+            raise InvalidArgument("an exact number is neither NaN nor an infinity")
+        if digits_behind(number) > self.scale:
+            raise InvalidArgument(
+                f"an exact number has at most {self.scale} digits behind the point here"
+            )
         return number

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapped, mapped_column
 
-from dal.model.refusal import RefusedValue
+from dal.errors import InvalidArgument
 
 _COUNTER_BITS = 42
 _TAIL_BITS = 32
@@ -87,7 +87,7 @@ class BinaryUUID(sa.TypeDecorator[uuid.UUID]):
         if value is None:
             return None
         if not isinstance(value, uuid.UUID):
-            raise RefusedValue(f"a key is a uuid.UUID, not {value!r}")
+            raise InvalidArgument(f"a key is a uuid.UUID, not {type(value).__name__}")
         return value.bytes
 
     def process_result_value(

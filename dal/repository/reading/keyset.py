@@ -7,19 +7,20 @@ the optimizer finds it by itself.
 
 from __future__ import annotations
 
-import functools
+import datetime
+import enum
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
-from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import InstrumentedAttribute, Mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import UnaryExpression
 
-from dal.errors import InvalidArgument
+from dal.errors import InvalidArgument, InvalidCursor
+from dal.model.checks import mysql_dialect, server_type, unfit
 from dal.repository.shared.conditions import Order, checked_order
 from dal.repository.shared.reach import reading
 
@@ -39,14 +40,6 @@ _SORTABLE = (
 _UNSORTABLE = {"TINYTEXT", "MEDIUMTEXT", "LONGTEXT", "SET"}
 
 
-@functools.cache
-def _dialect() -> Dialect:
-    # At the first need, and nowhere else: `import dal` is to cost little more than SQLAlchemy.
-    from sqlalchemy.dialects import mysql  # noqa: PLC0415
-
-    return mysql.dialect()
-
-
 class Term(NamedTuple):
     """One column of an order, and its direction."""
 
@@ -58,13 +51,12 @@ class Term(NamedTuple):
     @property
     def server_type(self) -> Any:
         """The column's type as the server has it, without what decorates it in Python."""
-        kind = self.column.type.dialect_impl(_dialect())
-        return kind.impl_instance if isinstance(kind, sa.types.TypeDecorator) else kind
+        return server_type(self.column.type)
 
     @property
     def value_type(self) -> type[Any] | None:
         """What its values are in Python; None where the column's type decides that by itself."""
-        if isinstance(self.column.type.dialect_impl(_dialect()), sa.types.TypeDecorator):
+        if isinstance(self.column.type.dialect_impl(mysql_dialect()), sa.types.TypeDecorator):
             return None
         return self.column.type.python_type
 
@@ -72,15 +64,34 @@ class Term(NamedTuple):
         """Return whether the column could hold this value."""
         if value is None:
             return self.nullable
-        if isinstance(self.server_type, sa.Enum) and value not in _members(self.server_type):
+        kind = self.server_type
+        if isinstance(kind, sa.Enum) and value not in _members(kind):
             return False
         if self.value_type is not None:
-            return type(value) is self.value_type
-        convert = self.column.type.dialect_impl(_dialect()).bind_processor(_dialect())
+            is_bounded = type(value) is not int or -(2**63) <= value < 2**64
+            return type(value) is self.value_type and is_bounded
         try:
-            return convert is None or convert(value) is not None
+            sent = self.sent(value)
+            return sent is not None and not isinstance(sent, unfit(kind))
         except Exception:  # noqa: BLE001  # a type of the user's; whatever it raises, it refuses
             return False
+
+    @property
+    def enum_class(self) -> type[enum.Enum] | None:
+        """The class of its values, where the column is an Enum of one."""
+        found: type[enum.Enum] | None = getattr(self.server_type, "enum_class", None)
+        return found
+
+    def sent(self, value: Any) -> Any:
+        """Return what is sent for a value, such as a decorated type makes it."""
+        convert = self.column.type.dialect_impl(mysql_dialect()).bind_processor(mysql_dialect())
+        return value if convert is None else convert(value)
+
+    def received(self, sent: Any) -> Any:
+        """Return the value that is made of what the server sends."""
+        kind = self.column.type.dialect_impl(mysql_dialect())
+        convert = kind.result_processor(mysql_dialect(), None)
+        return sent if convert is None else convert(sent)
 
     def equal(self, value: Any) -> ColumnElement[bool]:
         """Return the condition that the column has this value, or is NULL."""
@@ -113,6 +124,9 @@ class Term(NamedTuple):
         return self.column.in_([value, *others] if inclusive else others)
 
     def _bound(self, value: Any) -> ColumnElement[Any]:
+        is_aware = isinstance(value, datetime.datetime) and value.tzinfo is not None
+        if is_aware and self.value_type is not None:
+            raise InvalidCursor("this page token holds a time zone, and its column has none")
         return sa.literal(value, self.column.type)
 
 
@@ -202,9 +216,13 @@ def _term(mapper: Mapper[Any], element: Any) -> Term:
     # Of a subclass or by another name, it is the attribute's own that the query selects.
     term = Term(attribute, attribute.expression, element.nullable, descending)
     kind = term.server_type
-    exact = not isinstance(kind, sa.Numeric) or kind.asdecimal
+    # SQLAlchemy rounds a DOUBLE to 10 digits behind the point for a Decimal.
+    exact = not isinstance(kind, sa.Numeric | sa.Float) or kind.asdecimal is isinstance(
+        kind, sa.Numeric
+    )
     sorted_in_part = isinstance(kind, sa.Text) or kind.__visit_name__ in _UNSORTABLE
-    if not isinstance(kind, _SORTABLE) or sorted_in_part or not exact:
+    sortable = isinstance(kind, _SORTABLE) or kind.__visit_name__ == "REAL"  # a DOUBLE to MySQL
+    if not sortable or sorted_in_part or not exact:
         raise InvalidArgument(
             f"{attribute} has no keyset order: {term.column.type!r} is not compared by the server "
             "as it is sorted, or not exactly"

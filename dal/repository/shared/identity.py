@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select
 from sqlalchemy.orm import Mapper
 
 from dal.errors import InvalidArgument
+from dal.model.checks import decorated
 
 _ACCEPTED: dict[type[Any], tuple[type[Any], ...]] = {
     int: (int,),
@@ -153,12 +154,16 @@ def accepted_types(column: Any) -> tuple[type[Any], ...]:
 
     MySQL compares and converts across types: id = '1x' finds 1, and name = 0 finds most rows.
     """
-    if isinstance(column.type, sa.TypeDecorator | sa.Enum):  # they check values by themselves
+    makers, kind = decorated(column.type)
+    # What a decorator makes of it is checked when the statement is made; Enum checks by itself.
+    if makers or isinstance(kind, sa.Enum):
         return (object,)
-    if column.type.__visit_name__ == "SET":  # a String that takes sets, and is compared with bits
+    if kind.__visit_name__ == "SET":  # a String that takes sets, and is compared with bits
         return (object,)
+    if kind.__visit_name__ in {"BIT", "YEAR"}:
+        return (int,)
     try:
-        expected = column.type.python_type
+        expected = kind.python_type
     except NotImplementedError:
         return (object,)
     return _ACCEPTED.get(expected, (object,))

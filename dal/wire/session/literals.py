@@ -1,16 +1,19 @@
 """How a parameter is written into a statement: as one value, or not at all.
 
 PyMySQL writes a list as `(1,2)`, so that `token = [0]` from somebody's JSON becomes `token = (0)`,
-which most texts are equal to; and of a type that it does not know it raises whatever comes up.
+which most texts are equal to; it leaves the time zone out of an aware datetime; and of a type that
+it does not know it raises whatever comes up.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from pymysql import converters
 from pymysql.connections import Connection as PyMySQLConnection
 
 from dal.errors import InvalidArgument
@@ -38,6 +41,29 @@ class Literals(PyMySQLConnection):
             obj, encoder = _looked_at(obj, encoders)
         text: str = encoder(obj, encoders)
         return text
+
+
+def _datetime(value: dt.datetime, _encoders: object = None) -> str:
+    if value.tzinfo is not None:
+        raise InvalidArgument(
+            "an aware datetime would lose its time zone: use dal.model.UTCDateTime for the column, "
+            "or send value.astimezone(UTC).replace(tzinfo=None)"
+        )
+    return str(converters.escape_datetime(value))
+
+
+def _time(value: dt.time, _encoders: object = None) -> str:
+    if value.tzinfo is not None:
+        raise InvalidArgument("an aware time would lose its time zone: MySQL's TIME has none")
+    return str(converters.escape_time(value))
+
+
+#: For PyMySQL's `conv`.
+CONVERSIONS: dict[Any, Any] = {
+    **converters.conversions,
+    dt.datetime: _datetime,
+    dt.time: _time,
+}
 
 
 def _looked_at(value: Any, encoders: Any) -> tuple[Any, Any]:

@@ -24,7 +24,7 @@ from dal.wire.network.channel import Channel
 from dal.wire.network.connect_failed import connect_failed
 from dal.wire.network.tls import context_for
 from dal.wire.purpose import Owner, current_purpose
-from dal.wire.session.literals import Literals
+from dal.wire.session.literals import CONVERSIONS, Literals
 from dal.wire.session.state import GRACE, session_state
 
 #: Seconds after which the server's limits are sent again, where a deadline draws near.
@@ -55,6 +55,7 @@ class Login(Literals):
             password=password,
             database=settings.database,
             charset="utf8mb4",
+            conv=CONVERSIONS,
             autocommit=None,
             client_flag=CLIENT.FOUND_ROWS,  # SQLAlchemy reads rowcount as matched, not changed
             ssl=context,

@@ -1,0 +1,212 @@
+"""What stands between a statement's values and the server, and between its answer and Python.
+
+Every statement of SQLAlchemy comes through here: a flush, a repository's verbs, a plain
+`session.execute()`. So a value is checked the same way wherever it comes from, before it is sent.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects.mysql.mysqldb import MySQLCompiler_mysqldb, MySQLExecutionContext_mysqldb
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import operators, visitors
+from sqlalchemy.util import memoized_property
+
+from dal.errors import InvalidArgument, UnreadableValue
+from dal.model.checks import bare_check, decorated, server_type, unfit
+
+Processor = Callable[[Any], Any]
+
+# What SQLAlchemy takes a timedelta for where no column says what it is.
+_TIMEDELTA = sa.literal(dt.timedelta()).type
+_ADDING = {operators.add, operators.sub}
+
+
+class Compiler(MySQLCompiler_mysqldb):
+    """SQLAlchemy's, which checks the values of a statement as it makes the driver's of them."""
+
+    @memoized_property
+    def _bind_processors(self) -> dict[str, Any]:
+        found: dict[str, Any] = dict(super()._bind_processors)
+        for bind, key in self.bind_names.items():
+            if bind.type._is_tuple_type or bind in self.literal_execute_params:  # noqa: SLF001
+                continue
+            make = storing if bind._is_crud else comparing  # noqa: SLF001
+            process = make(bind.type, self.dialect, key, found.pop(key, None))
+            if process is not None:
+                found[key] = process
+        return found
+
+    def visit_binary(self, binary: Any, *args: Any, **kw: Any) -> str:
+        """Render an operation; a timedelta in it is a TIME where it is compared with one.
+
+        SQLAlchemy sends it as 1970-01-01 and so many days, which is right for `Interval` alone.
+        """
+        if _holds_timedelta(binary.right) or _holds_timedelta(binary.left):
+            if binary.operator in _ADDING:
+                raise InvalidArgument(
+                    "MySQL adds a timedelta as a number: compute the date in Python, or write "
+                    "sa.func.timestampadd(sa.text('SECOND'), seconds, column)"
+                )
+            whole, binary = binary, binary._clone()  # noqa: SLF001
+            binary.left = _as_times(whole.left, whole.right, self.dialect)
+            binary.right = _as_times(whole.right, whole.left, self.dialect)
+        rendered: str = super().visit_binary(binary, *args, **kw)  # type: ignore[no-untyped-call]
+        return rendered
+
+
+def _holds_timedelta(side: Any) -> bool:
+    return any(_is_timedelta(part) for part in visitors.iterate(side))
+
+
+def _is_timedelta(part: Any) -> bool:
+    return isinstance(part, sa.BindParameter) and part.type is _TIMEDELTA
+
+
+def _as_times(side: Any, other: Any, dialect: Dialect) -> Any:
+    if not isinstance(server_type(other.type, dialect), sa.Time):
+        return side
+
+    def replaced(part: Any, **_: Any) -> Any:  # the column's type in place of Interval
+        return part._with_binary_element_type(other.type) if _is_timedelta(part) else None  # noqa: SLF001
+
+    return visitors.replacement_traverse(side, {}, replaced)  # type: ignore[call-overload]
+
+
+def storing(kind: Any, dialect: Dialect, name: str, plain: Processor | None) -> Processor | None:
+    """Return what checks a value that a column is given, and makes the driver's value of it."""
+    makers, bare = decorated(kind, dialect)
+    check = bare_check(bare, name)
+    if check is None:
+        return plain
+    if not makers:
+        return check if plain is None else _both(check, plain)
+    if any(not _has_own(maker, "process_bind_param") for maker in makers):
+        return check if plain is None else _both(plain, check)  # what it makes is all there is
+    steps = [maker.process_bind_param for maker in makers]
+    last = bare.bind_processor(dialect)
+
+    def process(value: Any) -> Any:
+        for step in steps:
+            value = step(value, dialect)
+        value = check(value)
+        return value if last is None else last(value)
+
+    return process
+
+
+def _has_own(decorator: Any, method: str) -> bool:
+    return getattr(type(decorator), method) is not getattr(sa.TypeDecorator, method)
+
+
+def _both(first: Processor, second: Processor) -> Processor:
+    return lambda value: second(first(value))
+
+
+def comparing(kind: Any, dialect: Dialect, _name: str, plain: Processor | None) -> Any:
+    """Return what checks a value that a column is compared with, and makes the driver's of it."""
+    bare = server_type(kind, dialect)
+    others = unfit(bare)
+    if not others:
+        return plain
+
+    def process(value: Any) -> Any:
+        if plain is not None:
+            value = plain(value)
+        if isinstance(value, others):
+            raise InvalidArgument(
+                f"a column of {bare!r} is compared with {type(value).__name__}: MySQL would "
+                "compare both as numbers"
+            )
+        return value
+
+    return process
+
+
+class ExecutionContext(MySQLExecutionContext_mysqldb):
+    """SQLAlchemy's, which names the column whose value Python has no value for."""
+
+    def get_result_processor(self, type_: Any, colname: str, coltype: Any) -> Processor | None:
+        """Return what makes Python's value of the driver's."""
+        plain: Processor | None = super().get_result_processor(type_, colname, coltype)
+        bare = server_type(type_, self.dialect)
+        if isinstance(bare, sa.DateTime | sa.Date | sa.Time):
+            return _reading_dates(plain, bare, colname)
+        if plain is not None and isinstance(bare, sa.Enum):
+            return _reading(_none_but(bare.enums, plain), bare, colname)
+        if plain is not None and isinstance(bare, sa.JSON | sa.Uuid):
+            return _reading(plain, bare, colname)
+        return plain
+
+
+def _reading_dates(plain: Processor | None, kind: Any, name: str) -> Processor:
+    def process(value: Any) -> Any:
+        if type(value) is str:  # PyMySQL's way with what is no date
+            raise UnreadableValue(
+                f"{name} ({kind!r}) holds a date with zeros, such as 0000-00-00, which Python "
+                "does not have: read sa.cast(column, sa.String), or store NULL in its place",
+                columns=(name,),
+            )
+        return value if plain is None else plain(value)
+
+    return process
+
+
+def _none_but(texts: Sequence[str], plain: Processor) -> Processor:
+    """Return what refuses '', which MySQL has in place of a wrong text and SQLAlchemy lets pass."""
+
+    def process(value: Any) -> Any:
+        if value == "" and "" not in texts:
+            raise LookupError
+        return plain(value)
+
+    return process
+
+
+def _reading(plain: Processor, kind: Any, name: str) -> Processor:
+    def process(value: Any) -> Any:
+        try:
+            return plain(value)
+        except (LookupError, ValueError, TypeError, RecursionError):
+            # Not `from error`: its text has the value.
+            raise UnreadableValue(
+                f"{name} holds a value that is none of {type(kind).__name__}: read "
+                "sa.cast(column, sa.String) to see it",
+                columns=(name,),
+            ) from None
+
+    return process
+
+
+class FLOAT(mysql.FLOAT):
+    """MySQL's FLOAT, of single precision, compared with numbers of single precision.
+
+    0.1 is not the double 0.1: without the CAST a condition would not find what was stored.
+    """
+
+    def bind_expression(self, bindvalue: Any) -> Any:
+        """Return the value of a condition in single precision."""
+        is_double = (self.precision or 0) > 24
+        return bindvalue if bindvalue._is_crud or is_double else sa.cast(bindvalue, self)  # noqa: SLF001
+
+
+class TIME(mysql.TIME):
+    """MySQL's TIME, of -838 to 838 hours; SQLAlchemy reads 25:00 as 01:00.
+
+    https://dev.mysql.com/doc/refman/8.4/en/time.html
+    """
+
+    def result_processor(self, _dialect: Dialect, _coltype: object) -> Processor:
+        """Return what makes a time of day of a `timedelta`, where it is one."""
+
+        def process(value: dt.timedelta | None) -> dt.time | dt.timedelta | None:
+            if value is None or value.days:
+                return value
+            return (dt.datetime.min + value).time()
+
+        return process
