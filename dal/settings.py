@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, cast, get_args
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from dal.credentials import SHAPES, Credentials, is_known
 from dal.errors import ConfigurationError
 
 TLSMode = Literal["verify", "unverified", "disabled"]
@@ -55,7 +56,10 @@ class Settings:
 
     Attributes:
         host, port, user, database: The address, as in the URL.
-        password: Text, UTF-8 bytes, or a callable asked at each connect (for secrets, tokens).
+        password: Text, UTF-8 bytes, or a callable asked at each connect.
+        credentials: In place of a password: "secretsmanager:NAME_OR_ARN", "ssm:PARAMETER", "iam",
+            or a callable `(address, refused) -> Login`. Asked again where the server refuses the
+            login, until another one comes.
         tls: "verify" checks the certificate's chain and host name, and is the default for every
             host but loopback; "unverified" encrypts without checking, the default on loopback,
             whose certificates MySQL makes itself; "disabled" sends everything in the clear.
@@ -88,6 +92,7 @@ class Settings:
     port: int = 3306
     user: str
     password: Password = field(default=b"", repr=False)
+    credentials: Credentials | str | None = field(default=None, repr=False)
     database: str
     tls: TLSMode | None = None
     tls_ca: str | Path | None = None
@@ -105,7 +110,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("host", "user", "database"):
-            if not isinstance(getattr(self, name), str) or not getattr(self, name):
+            value = getattr(self, name)
+            may_be_empty = name == "user" and self._credentials_name_the_user
+            if not isinstance(value, str) or not (value or may_be_empty):
                 raise _wrong(name, "is missing")
         for name, kind in _NUMBERS.items():
             value = getattr(self, name)
@@ -119,6 +126,30 @@ class Settings:
         self._check_pool()
         if not isinstance(self.password, str | bytes) and not callable(self.password):
             raise _wrong("password", "is neither text nor bytes nor a callable")
+        self._check_credentials()
+
+    @property
+    def _credentials_name_the_user(self) -> bool:
+        return self.credentials is not None and self.credentials != "iam"
+
+    def _check_credentials(self) -> None:
+        given = self.credentials
+        if given is None:
+            return
+        if isinstance(given, str):
+            if not is_known(given):
+                raise _wrong("credentials", f"is none of {SHAPES}")
+        elif not callable(given):
+            raise _wrong("credentials", f"is neither a callable nor one of {SHAPES}")
+        if self.password:
+            raise _wrong("credentials", "and a password are both set; unset one of them")
+        if given == "iam" and self.tls != "verify":
+            # The server asks for the token in clear text.
+            raise _wrong("credentials", f"is 'iam', which needs tls='verify', not {self.tls!r}")
+
+    def wrong_credentials(self, came: str) -> ConfigurationError:
+        """Return the error for credentials that give a `came` in place of a `Login`."""
+        return _wrong("credentials", f"gave a {came}, not a dal.credentials.Login")
 
     def _check_tls(self) -> None:
         if self.tls is None:
@@ -226,15 +257,11 @@ class Settings:
             password.encode("utf-8", "surrogateescape") if isinstance(password, str) else password
         )
 
-    def with_password(self, password: bytes) -> Self:
-        """Return the same settings with a password that is not asked for again."""
-        return dataclasses.replace(self, password=password)
-
     def url(self) -> URL:
         """Return the address as SQLAlchemy shows it, without the password."""
         return URL.create(
             "mysql+dal",
-            username=self.user,
+            username=self.user or None,
             host=self.host,
             port=self.port,
             database=self.database,

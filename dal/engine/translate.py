@@ -61,6 +61,7 @@ _STAGES = {
     "MySQL",
     "protocol": "what answers there is not MySQL; check DB_HOST and DB_PORT",
     "login": "it went silent or away while logging in",
+    "credentials": "see the cause; DAL_CREDENTIALS names them",
     "session": "it went silent or away after the login",
     "rsa": "without TLS the first login of a user wants RSA, which dal does not do; enable TLS",
 }
@@ -195,7 +196,11 @@ def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Er
     if number in _FOR_THE_ADMINISTRATOR:
         advice = "only an administrator of the server can mend that"
     elif kind is errors.AccessDenied:
-        advice = "check DB_USER and DB_PASSWORD (or DATABASE_URL), and the user's grants"
+        advice = (
+            "check DB_USER and DB_PASSWORD (or DATABASE_URL), and the user's grants"
+            if settings.credentials is None
+            else "check what DAL_CREDENTIALS names, and the user's grants"
+        )
     elif kind is errors.UnknownDatabase:
         advice = "check DB_NAME (or DATABASE_URL)"
     elif kind is errors.TooManyConnections:

@@ -8,19 +8,19 @@ from pymysql.constants import COMMAND
 
 from dal.wire.deadline import Deadline
 from dal.wire.purpose import Purpose, connecting_for
-from dal.wire.session.login import Login
+from dal.wire.session.login import LoggedIn
 
 
-class Beside(Login):
+class Beside(LoggedIn):
     """Logged in at the very same address, and no more: it costs no SET.
 
     It watches no statements, so that one of its own that is given up is not killed in turn.
     """
 
-    def __init__(self, other: Login, limit: float) -> None:
+    def __init__(self, other: LoggedIn, limit: float) -> None:
         """Connect as `other` did; all that is done with it takes `limit` seconds at the most."""
         with connecting_for(Purpose(deadline=Deadline(limit))):
-            super().__init__(other.settings, other.password, limit, other.address)
+            super().__init__(other.settings, other.login, limit, other.address)
 
     def _set_session(self, owed: int = 0) -> None:
         """Leave the session as the login made it."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 
+from dal.credentials import Login
 from dal.settings import Settings
 from dal.wire.backoff import Backoff
 from dal.wire.connection import Connection
 from dal.wire.deadline import Deadline
+from dal.wire.logins import accepted, first_login, next_login
 from dal.wire.network.connect_failed import ConnectFailed
 from dal.wire.purpose import current_purpose
 from dal.wire.tally import Tally
@@ -21,9 +24,9 @@ def connect(settings: Settings) -> Connection:
 
     Tried again: a server that is full, refuses, or goes away while logging in. One that says it is
     full is waited for as long as the scope's deadline allows, where there is one, and
-    `connect_timeout` begins anew: that wait is for a place, as for a lock. A refused password is
-    tried once more, and only if it comes from a callable that gives another one now: a secret that
-    was rotated.
+    `connect_timeout` begins anew: that wait is for a place, as for a lock. A login that was refused
+    is never sent again: a callable password is asked once for another one, credentials until they
+    give another one, as a secret may be written later than the server knows the new password.
 
     Raises:
         ConnectFailed: the last try's, once the time is up or another try would not help.
@@ -41,24 +44,31 @@ def connect(settings: Settings) -> Connection:
 def _connect(settings: Settings, tally: Tally) -> Connection:
     backoff = Backoff()
     first: ConnectFailed | None = None
-    password = settings.current_password()
     deadline = current_purpose().deadline
     limit = Deadline(settings.connect_timeout)
+    login = first_login(settings)
+    refused: list[Login] = []
     while True:
         try:
-            return Connection(settings, password, limit.remaining())
+            connection = Connection(settings, login, limit.remaining())
         except ConnectFailed as failure:
             if first is not None and failure.is_timeout:
                 raise first from failure  # the last try had no time left to say why
             first = first or failure
             until = deadline if failure.is_full and deadline.remaining() < math.inf else limit
-            if failure.args[0] == _ACCESS_DENIED and callable(settings.password):
-                refused, password = password, settings.current_password()
-                if password == refused:
+            if failure.args[0] == _ACCESS_DENIED:
+                refused.append(login)
+                other = next_login(
+                    settings, refused, failure, partial(backoff.wait, limit, deadline)
+                )
+                if other is None:
                     raise
-                settings = settings.with_password(password)
+                login = other
             elif not failure.may_pass or not backoff.wait(until, deadline):
                 raise
             if until is deadline:
                 limit = Deadline(settings.connect_timeout)  # it answers, so the network is fine
             tally.retry(failure.kind)
+        else:
+            accepted(settings)
+            return connection

@@ -11,7 +11,7 @@ import contextlib
 import logging
 
 from dal.wire.beside import Beside
-from dal.wire.session.login import Login
+from dal.wire.session.login import LoggedIn
 
 log = logging.getLogger("dal")
 
@@ -30,7 +30,7 @@ _FIND = (
 _KILL = "KILL @dal_ours"
 
 
-def kill(other: Login, statement: str) -> None:
+def kill(other: LoggedIn, statement: str) -> None:
     """Kill the session of `other`, whose statement begins so, as a best effort: one attempt.
 
     Failing is logged, never raised.

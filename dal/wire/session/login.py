@@ -18,6 +18,7 @@ from pymysql.connections import Connection as PyMySQLConnection
 from pymysql.constants import CLIENT, COMMAND, CR
 from pymysql.cursors import Cursor
 
+from dal.credentials import Login
 from dal.errors import UsageError
 from dal.settings import Settings
 from dal.wire.network.channel import Channel
@@ -38,21 +39,21 @@ _HASHING_PLUGINS = {
 }
 
 
-class Login(Literals):
+class LoggedIn(Literals):
     """A connection that is ready once it is made, in the state that its purpose asks for."""
 
     _result: Any  # PyMySQL's, of the last statement
 
     def __init__(
-        self, settings: Settings, password: bytes, limit: float, address: str | None = None
+        self, settings: Settings, login: Login, limit: float, address: str | None = None
     ) -> None:
         """Connect within `limit` seconds, to `address` where one is given."""
         context = context_for(settings)
         super().__init__(
             host=settings.host,
             port=settings.port,
-            user=settings.user,
-            password=password,
+            user=login.user,
+            password=login.encoded(),
             database=settings.database,
             charset="utf8mb4",
             conv=CONVERSIONS,
@@ -66,6 +67,7 @@ class Login(Literals):
         if context is not None:
             self.ctx = _StartTLS(context, settings.port)
         self.settings = settings
+        self.login = login
         self._statement_limit = (settings.statement_timeout or math.inf) + GRACE
         self._connect_limit = limit
         #: Where it is connected to: a number, once it is.

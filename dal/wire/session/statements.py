@@ -14,12 +14,12 @@ from pymysql.cursors import Cursor
 from dal.errors import UsageError, is_servers
 from dal.wire.network.channel import TimedOut
 from dal.wire.session.cursors import whole
-from dal.wire.session.login import Login
+from dal.wire.session.login import LoggedIn
 from dal.wire.session.rows import Result
 from dal.wire.session.state import limits_again
 
 
-class Statements(Login):
+class Statements(LoggedIn):
     """A connection that watches what is sent and what comes back."""
 
     def _execute_command(self, command: int, sql: str | bytes) -> None:
