@@ -206,7 +206,7 @@ class TestFromAWS:
             monkeypatch.setenv(name, value)
 
     def test_a_secret_that_rotates_is_followed(self, through, account, admin):
-        client, name = boto3.client("secretsmanager"), secrets.token_hex(4)
+        client, name = boto3.Session().client("secretsmanager"), secrets.token_hex(4)
         client.create_secret(Name=name, SecretString=pair(account("aws", "first")))
         db = through(f"secretsmanager:{name}")
         assert who(db) == "aws"
@@ -217,7 +217,7 @@ class TestFromAWS:
         assert who(db) == "aws"
 
     def test_a_secret_is_kept_for_an_hour(self, monkeypatch):
-        client, name = boto3.client("secretsmanager"), secrets.token_hex(4)
+        client, name = boto3.Session().client("secretsmanager"), secrets.token_hex(4)
         client.create_secret(Name=name, SecretString=pair(Login("aws", "first")))
         stored, now = SecretsManager(name), time.time()
         assert stored("db:3306").password == "first"
@@ -229,14 +229,14 @@ class TestFromAWS:
     @pytest.mark.parametrize("value", ['{"username": "aws", "password": "p"}', "p"])
     def test_a_parameter_is_a_pair_or_a_password(self, value):
         name = f"/{secrets.token_hex(4)}"
-        boto3.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString")
+        boto3.Session().client("ssm").put_parameter(Name=name, Value=value, Type="SecureString")
         login = ParameterStore(name, user="aws")("db:3306")
         assert (login.user, login.password) == ("aws", "p")
 
     @pytest.mark.parametrize("value", ["bare", '{"user": "aws"}', "[]", '{"username": "aws"}'])
     def test_what_is_no_login_is_refused_without_being_shown(self, value):
         name = f"/{secrets.token_hex(4)}"
-        boto3.client("ssm").put_parameter(Name=name, Value=value, Type="SecureString")
+        boto3.Session().client("ssm").put_parameter(Name=name, Value=value, Type="SecureString")
         with pytest.raises(ConfigurationError, match="username and password") as refused:
             ParameterStore(name)("db:3306")
         assert value not in str(refused.value)

@@ -93,7 +93,7 @@ class TestAToken:
         import boto3
 
         made = IAMToken("shop")("db.example.com:3306", None).password
-        client = boto3.client("rds", region_name="eu-west-1")
+        client = boto3.Session().client("rds", region_name="eu-west-1")
         theirs = client.generate_db_auth_token("db.example.com", 3306, "shop")
         for moment in ("X-Amz-Date", "X-Amz-Signature"):  # of two seconds, perhaps
             made, theirs = (
