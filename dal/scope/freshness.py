@@ -15,6 +15,7 @@ from sqlalchemy.engine import ChunkedIteratorResult, Result
 from sqlalchemy.orm import ORMExecuteState
 
 from dal.errors import UnflushedChanges
+from dal.scope.held import forget_written, let_entities_follow
 from dal.scope.versions import check_versions_read, stale_versions_named
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def refresh_what_is_found(state: ORMExecuteState) -> Result[Any] | None:
     session: Session = state.session  # type: ignore[assignment]
     if (state.is_insert or state.is_update) and isinstance(state.parameters, list):
         return _write_many(state, session)
+    if state.is_orm_statement and (state.is_update or state.is_delete):
+        return let_entities_follow(state, session)
     reads = state.is_select or state.is_from_statement
     if not reads or not state.is_orm_statement or state.is_column_load or session.is_at_work:
         return None
@@ -62,7 +65,10 @@ def _write_many(state: ORMExecuteState, session: Session) -> Result[Any] | None:
     if session.is_at_work or state.execution_options.get("dal_is_whole"):
         return None
     with session.working():
-        return state.invoke_statement()
+        result = state.invoke_statement()
+    if state.is_update:
+        forget_written(session, state.bind_mapper, state.parameters)  # type: ignore[arg-type]
+    return result
 
 
 def _flushes(state: ORMExecuteState) -> bool:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.ext.mutable import MutableComposite, MutableDict, MutableList, MutableSet
 from sqlalchemy.orm import DeclarativeBase, Mapped, composite, mapped_column, relationship
 
@@ -222,3 +223,48 @@ class TestEntitiesThatAreFalseAndAllEqual:
             assert three.name == "c"
             assert Authors(db).one(Author.name == "c") is three
         assert rows("SELECT id, name FROM author ORDER BY id") == [(2, "two"), (3, "c")]
+
+
+class TestStatementsOfOnesOwn:
+    """`session.execute(update(...))`: the server says which entities follow, and not Python."""
+
+    @pytest.fixture
+    def authors(self, db):
+        with db.scope():
+            Authors(db).add_all([Author(name="Ann", books=[]), Author(name="bob", books=[])])
+            Marks(db).add_all([Mark(x=1, y=2), Mark(x=3, y=4)])
+        return Authors(db)
+
+    def test_an_update_by_a_text_that_the_server_calls_equal(self, db, authors):
+        with db.scope() as session:
+            ann, bob = authors.find(order_by=Author.id, limit=2)
+            session.execute(sa.update(Author).where(Author.name == "ANN").values(name="Zoe"))
+            assert [ann.name, bob.name] == ["Zoe", "bob"]
+            session.query(Author).filter(Author.name == "BOB").update({"name": "Tom"})
+            assert [ann.name, bob.name] == ["Zoe", "Tom"]
+
+    def test_a_delete_by_a_text_that_the_server_calls_equal(self, db, authors, rows):
+        with db.scope() as session:
+            ann, bob = authors.find(order_by=Author.id, limit=2)
+            session.execute(sa.delete(Author).where(Author.name == "ANN"))
+            assert [ann in session, bob in session] == [False, True]
+        assert rows("SELECT name FROM author") == [("bob",)]
+
+    def test_an_update_whose_expressions_read_each_others_columns(self, db, authors, rows):
+        with db.scope() as session:
+            one, two = Marks(db).find(order_by=Mark.id, limit=2)
+            session.execute(sa.update(Mark).values(x=Mark.x + 1, y=Mark.x))
+            assert [(one.x, one.y), (two.x, two.y)] == [(2, 1), (4, 3)]
+        assert rows("SELECT x, y FROM mark ORDER BY id") == [(2, 1), (4, 3)]
+
+    def test_a_pending_entity_follows_and_nothing_is_asked_where_none_is_held(self, db, authors):
+        sent = []
+        event.listen(db.engine, "before_cursor_execute", lambda *given: sent.append(given[2][:6]))
+        with db.scope() as session:
+            session.execute(sa.update(Author).where(Author.name == "ANN").values(name="Zoe"))
+            assert sent == ["UPDATE"]
+            new = Author(name="Eve", books=[])
+            session.add(new)
+            session.execute(sa.update(Author).where(Author.name == "EVE").values(name="Una"))
+            assert new.name == "Una"
+        assert sent == ["UPDATE", "INSERT", "SELECT", "UPDATE"]

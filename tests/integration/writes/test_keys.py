@@ -2,6 +2,7 @@
 
 import datetime as dt
 import enum
+import secrets
 import types
 import uuid
 from decimal import Decimal
@@ -117,19 +118,37 @@ REPOSITORIES = {
 SPELLED = [(name, other) for name, (_, _, others) in TYPES.items() for other in others]
 
 
-def tables(names=None):
-    every = MODELS.values() if names is None else [MODELS[name] for name in names]
-    return [model.__table__ for model in (*every, Pair, Plain, Counted)]
+def tables(names):
+    return [model.__table__ for model in (*map(MODELS.get, names), Pair, Plain, Counted)]
+
+
+@pytest.fixture(scope="module")
+def shared(server):
+    """The name of one database for all tests here: they are many, and tables are slow to make."""
+    name = f"dal_{secrets.token_hex(6)}"
+    server.create_database(name)
+    engine = create_engine(Settings.from_env(server.environment(name)).for_migrations())
+    Base.metadata.create_all(engine)
+    yield name
+    server.drop_database(name)
 
 
 @pytest.fixture
-def make(environment):
-    """Create the tables of these types, and return a `Database` for them."""
+def admin(server, shared):
+    """An administrator's connection, in autocommit: the second witness."""
+    with server.connect(shared) as connection:
+        yield connection
+
+
+@pytest.fixture
+def make(server, shared, admin):
+    """Empty the tables of these types, and return a `Database` for them."""
 
     def make(*names):
-        engine = create_engine(Settings.from_env(environment).for_migrations())
-        Base.metadata.create_all(engine, tables=tables(names))
-        return Database.from_env(environment)
+        with admin.cursor() as cursor:
+            for table in tables(names):
+                cursor.execute(f"DELETE FROM {table.name}")
+        return Database.from_env(server.environment(shared))
 
     return make
 
@@ -393,11 +412,12 @@ def test_zero_is_refused_where_the_server_counts_up(make, rows, zero):
 def test_none_and_other_numbers_are_keys_where_the_server_counts_up(make, rows):
     db = make()
     with db.scope():
-        assert Counts(db).add(Counted(id=None)).id == 1
+        counted = Counts(db).add(Counted(id=None)).id
         assert Counts(db).add(Counted(id=-3)).id == -3
-        Counts(db).insert_many([{"id": 7}, {"id": 8}])
-        db.session.execute(sa.update(Counted).where(Counted.id == 7).values(n=0))
-    assert rows("SELECT id FROM counted ORDER BY id") == [(-3,), (1,), (7,), (8,)]
+        Counts(db).insert_many([{"id": counted + 7}, {"id": counted + 8}])
+        db.session.execute(sa.update(Counted).where(Counted.id == -3).values(id=0))
+    ids = [0, counted, counted + 7, counted + 8]
+    assert rows("SELECT id FROM counted ORDER BY id") == [(each,) for each in ids]
 
 
 class TestPurging:
@@ -463,8 +483,10 @@ class TestVersionsOfText:
         return Letter
 
     @pytest.fixture
-    def letters(self, model, environment):
+    def letters(self, model, server, shared, rows):
+        environment = server.environment(shared)
         model.metadata.create_all(create_engine(Settings.from_env(environment).for_migrations()))
+        rows("DELETE FROM letter")
         db = Database.from_env(environment)
         things = types.new_class("Letters", (Repository[model],))(db)
         with db.scope():
