@@ -8,9 +8,12 @@ db = Database.from_env()  # module level: reads settings, opens nothing
 def handler(event, context): ...
 """
 
+import typing
+
 from dal.database import Database
 from dal.errors import (
     AccessDenied,
+    AlreadyInProgress,
     CheckViolation,
     CommitOutcomeUnknown,
     ConfigurationError,
@@ -24,6 +27,7 @@ from dal.errors import (
     DuplicateKey,
     Error,
     ForeignKeyViolation,
+    IdempotencyError,
     InvalidArgument,
     InvalidCursor,
     LockNotAvailable,
@@ -34,6 +38,7 @@ from dal.errors import (
     NotFound,
     NotNullViolation,
     OutOfRange,
+    PayloadMismatch,
     ReadOnlyScope,
     RollbackOnly,
     ScopeEnded,
@@ -56,8 +61,13 @@ from dal.repository import Page, Repository, Upserted, everything
 
 __version__ = "0.1.0"
 
+if typing.TYPE_CHECKING:
+    from dal.idempotency import Idempotency as Idempotency
+    from dal.schema import tables as tables
+
 __all__ = [
     "AccessDenied",
+    "AlreadyInProgress",
     "Base",
     "CheckViolation",
     "CommitOutcomeUnknown",
@@ -73,6 +83,7 @@ __all__ = [
     "DuplicateKey",
     "Error",
     "ForeignKeyViolation",
+    "IdempotencyError",
     "InvalidArgument",
     "InvalidCursor",
     "LockNotAvailable",
@@ -84,6 +95,7 @@ __all__ = [
     "NotNullViolation",
     "OutOfRange",
     "Page",
+    "PayloadMismatch",
     "ReadOnlyScope",
     "Repository",
     "RollbackOnly",
@@ -104,3 +116,14 @@ __all__ = [
     "WrongThread",
     "everything",
 ]
+
+# Loaded by those who use them.
+_LATER = {"Idempotency": "dal.idempotency", "tables": "dal.schema"}
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name in _LATER:
+        from importlib import import_module  # noqa: PLC0415  # for those who ask
+
+        return getattr(import_module(_LATER[name]), name)
+    raise AttributeError(f"module 'dal' has no attribute {name!r}")

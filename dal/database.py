@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from sqlalchemy.engine import URL, Engine
 
@@ -19,6 +19,10 @@ from dal.scope.attempts import Result, checked_attempts, run_again
 from dal.scope.report import Unit, Write, to_log, unit_of_work
 from dal.settings import Report
 from dal.wire.deadline import NEVER, Deadline
+
+if TYPE_CHECKING:  # loaded by those who use it
+    from dal.idempotency.claim import Claim
+    from dal.idempotency.idempotency import Idempotency
 
 
 class Database:
@@ -100,18 +104,18 @@ class Database:
         limit = _deadline(deadline)
         with (
             unit_of_work(self._settings.database, self._write) as unit,
-            self._attempt(unit, read_only=read_only, deadline=limit) as session,
+            self._attempt(unit, read_only=read_only, deadline=limit) as scope,
         ):
-            yield session
+            yield scope.session
 
     @contextlib.contextmanager
-    def _attempt(self, unit: Unit, *, read_only: bool, deadline: Deadline) -> Iterator[Session]:
+    def _attempt(self, unit: Unit, *, read_only: bool, deadline: Deadline) -> Iterator[Scope]:
         """Open the scope of one attempt at `unit`."""
         scope = Scope(self._engine, read_only=read_only, deadline=deadline, tally=unit.tally)
         with as_current(self, scope):
             try:
                 try:
-                    yield scope.session
+                    yield scope
                 except BaseException:
                     scope.abandon()
                     raise
@@ -141,6 +145,17 @@ class Database:
             UsageError: a scope is open already: nobody could undo just a part of it.
             what the last attempt raised, with those before in its `attempts`.
         """
+        return self._run(unit, attempts=attempts, read_only=read_only, deadline=deadline)
+
+    def _run(
+        self,
+        unit: Callable[[], Result],
+        *,
+        attempts: int,
+        read_only: bool,
+        deadline: float | None,
+        claim: Claim | None = None,
+    ) -> Result:
         checked_attempts(attempts)
         limit = _deadline(deadline)
         if self.has_scope:
@@ -151,8 +166,13 @@ class Database:
 
         with unit_of_work(self._settings.database, self._write) as whole:
 
+            def scope() -> AbstractContextManager[Scope]:
+                return self._attempt(whole, read_only=read_only, deadline=limit)
+
             def attempt() -> Result:
-                with self._attempt(whole, read_only=read_only, deadline=limit):
+                if claim is not None:
+                    return claim.attempt(scope, unit, limit, self._settings)
+                with scope():
                     return unit()
 
             return run_again(attempt, attempts=attempts, deadline=limit, tally=whole.tally)
@@ -197,6 +217,7 @@ class Database:
         attempts: int = 1,
         reserve: float = aws.RESERVE,
         rollback_when: RollbackWhen = aws.is_failure,
+        idempotency: Idempotency | None = None,
     ) -> Callable[[Handler], Handler]: ...
 
     def handler(
@@ -208,6 +229,7 @@ class Database:
         attempts: int = 1,
         reserve: float = aws.RESERVE,
         rollback_when: RollbackWhen = aws.is_failure,
+        idempotency: Idempotency | None = None,
     ) -> Handler | Callable[[Handler], Handler]:
         """Make a Lambda handler one unit of work: bare, or with keywords.
 
@@ -223,9 +245,18 @@ class Database:
             reserve: Seconds of the invocation's time kept back for ROLLBACK and the answer.
             rollback_when: Given the answer, says whether it means ROLLBACK; the answer leaves all
                 the same. By default a dictionary with an integer `statusCode` of 400 or more.
+            idempotency: What makes two events the same one: its key and the answer are stored with
+                the work, and a repeat gets that answer without running the handler. Nothing is
+                kept of an exception and of an answer that means ROLLBACK.
 
         Raises:
-            UnencodableAnswer: the runtime could not send the answer; rolled back.
+            UnencodableAnswer: the runtime could not send the answer, or a repeat could not be given
+                it; rolled back.
+            AlreadyInProgress: another invocation with the same key is at work, and did not end
+                within `lock_wait_timeout`; the handler has not begun.
+            PayloadMismatch: the key was used before with another payload.
+            InvalidArgument: the event has no key that can be one.
+            UsageError: with `idempotency`, inside a scope: its rollback would not be its own.
             what `scope()` raises at its end.
         """
 
@@ -237,6 +268,8 @@ class Database:
                 attempts=attempts,
                 reserve=reserve,
                 rollback_when=rollback_when,
+                idempotency=idempotency,
+                run=self._run,
             )
 
         return decorate if handler is None else decorate(handler)

@@ -15,6 +15,9 @@ Error:
      ├─ UnencodableAnswer          the handler's answer is not JSON, or too large
      ├─ NotFound, MultipleFound    a row that must be there, or must be alone
      ├─ UnreadableValue            a column holds what Python has no value for
+     ├─ IdempotencyError           an event that is repeated, and has no answer to be given
+     │   ├─ AlreadyInProgress      another invocation is at work on the same key
+     │   └─ PayloadMismatch        the key was used before, with another payload
      ├─ StaleVersion               the row has another version than the one it was read with
      ├─ DeadlineExceeded           no time left in this invocation
      └─ DatabaseError              what the server or the connection said, by error number
@@ -46,6 +49,7 @@ __all__ = [
     "NAMED",
     "STATEMENT_ONLY",
     "AccessDenied",
+    "AlreadyInProgress",
     "CheckViolation",
     "CommitOutcomeUnknown",
     "ConfigurationError",
@@ -59,6 +63,7 @@ __all__ = [
     "DuplicateKey",
     "Error",
     "ForeignKeyViolation",
+    "IdempotencyError",
     "InvalidArgument",
     "InvalidCursor",
     "LockNotAvailable",
@@ -69,6 +74,7 @@ __all__ = [
     "NotFound",
     "NotNullViolation",
     "OutOfRange",
+    "PayloadMismatch",
     "ReadOnlyScope",
     "RollbackOnly",
     "ScopeEnded",
@@ -191,6 +197,23 @@ class RollbackOnly(Error):
 
 class UnencodableAnswer(Error, TypeError):
     """The handler's answer cannot leave: not JSON, or larger than Lambda lets through."""
+
+
+class IdempotencyError(Error):
+    """An event with a key that was used before, and no answer to give for it."""
+
+
+class AlreadyInProgress(IdempotencyError):
+    """Another invocation is at work on the same key, and did not end while this one waited.
+
+    The handler has not begun. Repeat the event later, as a queue does: answer 409 over HTTP.
+    """
+
+    transient = True
+
+
+class PayloadMismatch(IdempotencyError):
+    """The key was used before, with another payload: two events share it. Answer 422 over HTTP."""
 
 
 class NotFound(Error, LookupError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ Pool = Literal["none", "warm"]
 Password = str | bytes | Callable[[], str | bytes]
 
 _DRIVERS = {"mysql", "mysql+pymysql", "mysql+dal"}
+# 64 characters are the most that a table's name may have.
+_PREFIX = re.compile(r"[A-Za-z0-9_]{1,40}")
 _FROM_URL = ("host", "port", "user", "password", "database")
 _NUMBERS: dict[str, type[int] | type[float]] = {
     "port": int,
@@ -42,6 +45,9 @@ _OF_OTHERS = ("DAL_TEST_", "DAL_MIGRATE_")
 _SWITCH = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
 _URL_SHAPE = "mysql://USER:PASSWORD@HOST:3306/DATABASE, with special characters percent-encoded"
 
+
+#: What the names of `dal`'s own tables begin with.
+TABLE_PREFIX = "dal_"
 
 #: RDS Proxy pins a connection whose statement has more than 16 KB, its guide says.
 UNPINNED_BYTES = 16_000
@@ -86,6 +92,7 @@ class Settings:
         max_age_seconds: Whole seconds after its login until a session is not kept any more.
         proxy: Whether this is an RDS Proxy: nothing is sent that would pin its connection, hence
             none of the server's own limits.
+        table_prefix: What the names of `dal`'s own tables begin with: letters, digits and _.
     """
 
     host: str
@@ -107,6 +114,7 @@ class Settings:
     max_idle_seconds: int = 60
     max_age_seconds: int = 600
     proxy: bool = False
+    table_prefix: str = TABLE_PREFIX
 
     def __post_init__(self) -> None:
         for name in ("host", "user", "database"):
@@ -124,6 +132,8 @@ class Settings:
                 "report", f"is {self.report!r}; write one of {', '.join(get_args(Report))}"
             )
         self._check_pool()
+        if not isinstance(self.table_prefix, str) or not _PREFIX.fullmatch(self.table_prefix):
+            raise _wrong("table_prefix", "is not 1 to 40 letters, digits and _")
         if not isinstance(self.password, str | bytes) and not callable(self.password):
             raise _wrong("password", "is neither text nor bytes nor a callable")
         self._check_credentials()

@@ -19,8 +19,8 @@ from dal.errors import UnencodableAnswer
 MAX_BYTES = 6 * 1024 * 1024 + 100
 
 
-def prove_encodable(answer: object) -> None:
-    """Raise unless the runtime will be able to send this answer.
+def prove_encodable(answer: object) -> str | bytes:
+    """Return the answer as the runtime will encode it.
 
     Raises:
         UnencodableAnswer: the runtime's marshaller refuses it, or it is over 6 MB.
@@ -38,6 +38,31 @@ def prove_encodable(answer: object) -> None:
             f"the handler's answer has {size:,} bytes, Lambda takes {MAX_BYTES:,}; nothing was "
             "committed; answer with a page of it, or with where it is stored"
         )
+    return encoded
+
+
+def proven_to_replay(encoded: str | bytes) -> str:
+    """Return an encoded answer, as it can be stored and given again byte for byte.
+
+    Raises:
+        UnencodableAnswer: it would be encoded otherwise the second time.
+    """
+    if isinstance(encoded, bytes):
+        raise UnencodableAnswer(
+            "the handler's answer is bytes, which cannot be kept for a repeat, so nothing was "
+            "committed; answer with JSON values, bytes as base64"
+        )
+    if _marshal(decoded(encoded)) != encoded:
+        raise UnencodableAnswer(
+            "the handler's answer would not be the same when it is given again, so nothing was "
+            "committed: two keys of a dictionary are the same text (1 and '1')"
+        )
+    return encoded
+
+
+def decoded(text: str) -> Any:
+    """Return an answer that the runtime encodes as `text` again."""
+    return json.loads(text, parse_float=_float, parse_int=_int)
 
 
 def is_failure(answer: object) -> bool:
@@ -62,6 +87,30 @@ def _marshal(answer: object) -> str | bytes:
     if isinstance(answer, bytes):  # the runtime passes bytes on as they are
         return answer
     return json.dumps(answer, default=_decimal, ensure_ascii=False)
+
+
+class _Literal(decimal.Decimal):
+    """A number that is written as it was: "1.10" stays so, where a float would be 1.1."""
+
+    _text: str
+
+    def __new__(cls, text: str) -> _Literal:
+        self = super().__new__(cls, text)
+        self._text = text
+        return self
+
+    def __str__(self) -> str:
+        return self._text
+
+
+def _float(text: str) -> float | _Literal:
+    value = float(text)
+    return value if repr(value) == text else _Literal(text)
+
+
+def _int(text: str) -> int | _Literal:
+    value = int(text)
+    return value if str(value) == text else _Literal(text)
 
 
 def _decimal(value: Any) -> float:

@@ -34,6 +34,7 @@ METRICS = (
     ("retries", "Count"),
     ("failed", "Count"),
     ("unknown_commits", "Count"),
+    ("replayed", "Count"),
 )
 
 
@@ -60,6 +61,7 @@ def write(line: Mapping[str, Any]) -> None:
         **line,
         "failed": int(outcome in {"failed", "unknown"}),
         "unknown_commits": int(outcome == "unknown"),
+        "replayed": int(outcome == "replayed"),
     }
     known = request_id.get()
     if known is not None:

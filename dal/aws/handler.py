@@ -6,13 +6,13 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 from dal.aws.answer import is_failure, prove_encodable
-from dal.errors import InvalidArgument
-from dal.scope.attempts import Result, checked_attempts
+from dal.errors import InvalidArgument, UsageError
+from dal.scope.attempts import checked_attempts
+from dal.scope.units import UnitsOfWork
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 RollbackWhen = Callable[[Any], bool]
@@ -24,23 +24,33 @@ RESERVE = 0.5
 request_id: ContextVar[str | None] = ContextVar("dal_request_id", default=None)
 
 
-class UnitsOfWork(Protocol):
-    """What opens scopes."""
+class Claim(Protocol):
+    """One invocation's claim to its key."""
 
-    @property
-    def has_scope(self) -> bool:
-        """Whether a scope is open here, which a new one would join."""
+    def keep(self, encoded: str | bytes) -> None:
+        """Let the answer be stored with the work."""
 
-    def scope(self, *, read_only: bool = ...) -> AbstractContextManager[Any]:
-        """Open a scope, or join the one that is open."""
 
-    def run(
-        self, unit: Callable[[], Result], *, attempts: int, read_only: bool, deadline: float
-    ) -> Result:
+class Keys(Protocol):
+    """What tells which events are the same one: a `dal.Idempotency`."""
+
+    def claim(self, event: Any, context: object) -> Claim:
+        """Return what one invocation needs to be the only one with its key."""
+
+
+class Run(Protocol):
+    """What runs a unit of work: `Database.run`, with a claim."""
+
+    def __call__(
+        self,
+        unit: Callable[[], Any],
+        *,
+        attempts: int,
+        read_only: bool,
+        deadline: float,
+        claim: Any,
+    ) -> Any:
         """Return what `unit` returns, run in a scope, again after a transient error."""
-
-    def rollback_only(self) -> None:
-        """Let the current scope end with ROLLBACK."""
 
 
 def as_unit_of_work(
@@ -51,51 +61,54 @@ def as_unit_of_work(
     attempts: int,
     reserve: float,
     rollback_when: RollbackWhen,
+    idempotency: Keys | None,
+    run: Run,
 ) -> Handler:
     """Return `handler` with one scope of `database` around each call, or each attempt at it."""
-    name = getattr(handler, "__qualname__", repr(handler))
-    if not callable(handler):
-        raise InvalidArgument(f"a handler is a function, not {handler!r}")
-    if any(
-        kind(handler)
-        for kind in (
-            inspect.iscoroutinefunction,
-            inspect.isgeneratorfunction,
-            inspect.isasyncgenfunction,
-        )
-    ):
-        raise InvalidArgument(
-            f"{name} would run after its scope had ended; the Lambda runtime calls plain functions"
-        )
-    if isinstance(reserve, bool) or not isinstance(reserve, int | float) or not 0 <= reserve < 900:
-        raise InvalidArgument(f"reserve is seconds, from 0 to less than 900, not {reserve!r}")
+    name = _checked_function(handler)
+    checked_reserve(reserve)
     if not callable(rollback_when):
         raise InvalidArgument(f"rollback_when wants a callable, not {rollback_when!r}")
-
     checked_attempts(attempts)
+    _check_keys(idempotency, read_only=read_only)
+
+    def claimed(args: Any, kwargs: Any, context: object) -> Claim | None:
+        if idempotency is None:
+            return None
+        return idempotency.claim(_event(args, kwargs, context), context)
 
     @functools.wraps(handler)
     def unit_of_work(*args: Any, **kwargs: Any) -> Any:
         if database.has_scope:  # called by another handler, whose unit and answer count
+            if idempotency is not None:
+                raise UsageError(
+                    f"{name} is idempotent and was called inside a scope, whose rollback would "
+                    "take its key along: call it outside, or call the function that it decorates"
+                )
             with database.scope(read_only=read_only):
                 return handler(*args, **kwargs)
 
+        context, seconds = lambda_context(args, kwargs)
+        claim = claimed(args, kwargs, context)
+
         def unit() -> Any:
             answer = handler(*args, **kwargs)
-            prove_encodable(answer)
+            encoded = prove_encodable(answer)
             if rollback_when(answer):
                 database.rollback_only()
+            elif claim is not None:
+                claim.keep(encoded)
             return answer
 
-        context, seconds = lambda_context(args, kwargs)
         known = getattr(context, "aws_request_id", None)
         token = request_id.set(known if isinstance(known, str) else None)
         try:
-            return database.run(
+            return run(
                 unit,
                 attempts=attempts,
                 read_only=read_only,
                 deadline=max(0.0, seconds - reserve),
+                claim=claim,
             )
         finally:
             request_id.reset(token)
@@ -111,6 +124,62 @@ def lambda_context(args: Any, kwargs: Any) -> tuple[object, float]:
         if isinstance(milliseconds, int | float):  # and not what a mock of a test gives
             return value, milliseconds / 1000
     return None, math.inf
+
+
+def checked_reserve(reserve: object) -> float:
+    """Return the seconds that are kept back.
+
+    Raises:
+        InvalidArgument: it is no number from 0 to less than 900.
+    """
+    if isinstance(reserve, bool) or not isinstance(reserve, int | float) or not 0 <= reserve < 900:
+        raise InvalidArgument(f"reserve is seconds, from 0 to less than 900, not {reserve!r}")
+    return reserve
+
+
+def _checked_function(handler: object) -> str:
+    """Return its name.
+
+    Raises:
+        InvalidArgument: it is no plain function.
+    """
+    name = getattr(handler, "__qualname__", repr(handler))
+    if not callable(handler):
+        raise InvalidArgument(f"a handler is a function, not {handler!r}")
+    if any(
+        kind(handler)
+        for kind in (
+            inspect.iscoroutinefunction,
+            inspect.isgeneratorfunction,
+            inspect.isasyncgenfunction,
+        )
+    ):
+        raise InvalidArgument(
+            f"{name} would run after its scope had ended; the Lambda runtime calls plain functions"
+        )
+    return str(name)
+
+
+def _event(args: Any, kwargs: Any, context: object) -> Any:
+    """Return the event: what stands before the context, or is named so, or comes first."""
+    if "event" in kwargs:
+        return kwargs["event"]
+    places = [place for place, value in enumerate(args) if value is context and place > 0]
+    if not args:
+        raise InvalidArgument("an idempotent handler was called without an event")
+    return args[places[-1] - 1] if places and context is not None else args[0]
+
+
+def _check_keys(idempotency: object, *, read_only: bool) -> None:
+    if idempotency is None:
+        return
+    if not callable(getattr(idempotency, "claim", None)):
+        raise InvalidArgument(f"idempotency wants a dal.Idempotency, not {idempotency!r}")
+    if read_only:
+        raise InvalidArgument(
+            "idempotency with read_only: a read-only handler has no effect to keep from happening "
+            "twice; leave one of them out"
+        )
 
 
 __all__ = ["RESERVE", "as_unit_of_work", "is_failure"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from dal.errors import DEMOTED, Error, InvalidArgument
+from dal.errors import DEMOTED, AlreadyInProgress, Error, InvalidArgument
 from dal.wire.backoff import Backoff
 from dal.wire.deadline import Deadline
 from dal.wire.tally import Tally
@@ -36,7 +36,8 @@ def run_again(
         except Exception as error:
             if isinstance(error, Error):
                 error.attempts = tuple(failed)
-                again = error.transient and len(failed) + 1 < attempts
+                has_waited = isinstance(error, AlreadyInProgress)  # as long as for a lock
+                again = error.transient and not has_waited and len(failed) + 1 < attempts
                 pause = FAILOVER if error.errno in DEMOTED else 0.0
                 if again and backoff.wait(deadline, at_least=pause):
                     failed.append(error)

@@ -15,7 +15,7 @@ from dal.wire.tally import Tally
 log = logging.getLogger("dal")
 
 
-Outcome = Literal["committed", "read", "rolled back", "failed", "unknown", "unused"]
+Outcome = Literal["committed", "read", "rolled back", "replayed", "failed", "unknown", "unused"]
 Write = Callable[[Line], object]
 
 

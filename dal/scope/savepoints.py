@@ -38,6 +38,8 @@ class Savepoint:
 
     #: How many callbacks were registered before it.
     callbacks: int
+    #: How many writes were put off until COMMIT before it.
+    writes: int
     transaction: SessionTransaction
     #: What makes it rollback-only.
     error: BaseException | None = None
@@ -69,9 +71,9 @@ class Savepoints:
         """Whether one that is opened here is inside the innermost one: not in another task."""
         return not self._open or self._open[-1] in _around.get()
 
-    def open(self, *, callbacks: int, transaction: SessionTransaction) -> Savepoint:
+    def open(self, *, callbacks: int, writes: int, transaction: SessionTransaction) -> Savepoint:
         """Open one inside the innermost."""
-        savepoint = Savepoint(callbacks, transaction)
+        savepoint = Savepoint(callbacks, writes, transaction)
         self._open.append(savepoint)
         _around.set((*_around.get(), savepoint))
         return savepoint

@@ -21,7 +21,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import pymysql
 import sqlalchemy.exc
@@ -40,6 +40,9 @@ from dal.wire.purpose import Purpose, connecting_for
 from dal.wire.tally import Tally
 
 log = logging.getLogger("dal")
+
+#: Writes all that it was given, in one transaction and right before its COMMIT.
+Write = Callable[[Connection, list[Any]], object]
 
 
 class State(enum.Enum):
@@ -80,6 +83,8 @@ class Scope:
         self._watch = Watch(read_only=read_only)
         self._greeting: str | None = None  # None where it may be a proxy's
         self._reading = statements.Reading()  # of the last statement
+        self._writes: list[tuple[Write, Any]] = []  # put off until COMMIT
+        self._ended_as: Outcome | None = None
 
     # Use ----------------------------------------------------------------------------------------
 
@@ -164,7 +169,9 @@ class Scope:
         if not self._savepoints.would_nest():
             self.refuse(savepoints.ANOTHER_TASKS)
         nested = orm.Session.begin(self.session, nested=True)
-        mine = self._savepoints.open(callbacks=len(self._callbacks), transaction=nested)
+        mine = self._savepoints.open(
+            callbacks=len(self._callbacks), writes=len(self._writes), transaction=nested
+        )
         try:
             yield
             self.check_owner()
@@ -175,6 +182,7 @@ class Scope:
             if self._ends_in_turn(mine):
                 self._savepoints.close(mine)
                 del self._callbacks[mine.callbacks :]
+                del self._writes[mine.writes :]
                 if self._error is None:
                     nested.rollback()
             raise
@@ -239,6 +247,25 @@ class Scope:
         if not callable(callback):
             raise errors.InvalidArgument(f"after_commit() wants a callable, not {callback!r}")
         self._callbacks.append(callback)
+
+    def before_commit(self, write: Write, item: object) -> None:
+        """Let `write` have `item`, with all others that it was given here, right before COMMIT.
+
+        After the last flush, in the order of the first items. One given in a savepoint that is
+        rolled back is dropped.
+        """
+        self.check()
+        self._writes.append((write, item))
+
+    def let_go(self, outcome: Outcome) -> None:
+        """End without COMMIT and without a word: nothing was written that would have to be undone.
+
+        Locks go with the session, which the server rolls back as it is closed or reset.
+        """
+        self._rollback_asked = True
+        self._ended_as = outcome
+        if self._driver is not None and not self._driver.settings.proxy:
+            self._driver.has_work = False
 
     # What goes wrong ----------------------------------------------------------------------------
 
@@ -374,6 +401,8 @@ class Scope:
     @property
     def outcome(self) -> Outcome:
         """How `complete` ended, where it raised nothing."""
+        if self._ended_as is not None:
+            return self._ended_as
         if self._connection is None:
             return "unused"
         if self._rollback_asked:
@@ -406,6 +435,7 @@ class Scope:
     def _commit(self) -> None:
         if self._savepoints.innermost is not None:
             self.refuse(savepoints.OPEN_STILL)
+        self._write_last()
         if self._connection is None:
             return
         self._state = State.COMMITTING
@@ -417,6 +447,17 @@ class Scope:
             if self._driver is None or not self._driver.has_committed:
                 raise
             log.exception("a hook of the session failed after COMMIT; what was committed stands")
+
+    def _write_last(self) -> None:
+        """Write what was put off."""
+        if not self._writes:
+            return
+        self.session.flush_all()
+        connection = self.connection()
+        if self._driver is not None:
+            self._driver.drop_stream()
+        for write in dict(self._writes):
+            write(connection, [item for to, item in self._writes if to == write])
 
     def _roll_back(self) -> None:
         self._callbacks.clear()

@@ -82,6 +82,13 @@ class Statements(LoggedIn):
         result = self._result
         return result is not None and bool(result.unbuffered_active or result.has_next)
 
+    def drop_stream(self) -> None:
+        """Read and drop what is left of a streamed result, which nobody will want any more."""
+        result = self._result
+        if result is not None and result.unbuffered_active:
+            self._start_clock()
+            result._finish_unbuffered_query()  # noqa: SLF001
+
     def cursor(self, cursor: type[Cursor] | None = None) -> Cursor:
         """Return a cursor of this class, or PyMySQL's usual one."""
         kind: Any = cursor or self.cursorclass

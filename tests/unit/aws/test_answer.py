@@ -12,7 +12,13 @@ import types
 import pytest
 
 from dal import Error, UnencodableAnswer
-from dal.aws.answer import MAX_BYTES, is_failure, prove_encodable
+from dal.aws.answer import (
+    MAX_BYTES,
+    decoded,
+    is_failure,
+    prove_encodable,
+    proven_to_replay,
+)
 
 CLIENT = "awslambdaric.lambda_runtime_client"
 Point = collections.namedtuple("Point", "x y")
@@ -260,3 +266,35 @@ class TestFailure:
 
     def test_is_a_dictionary_of_a_subclass(self):
         assert is_failure(collections.OrderedDict(statusCode=500))
+
+
+class TestAnAnswerThatIsGivenAgain:
+    """With the runtime's own encoder, which writes a Decimal as it is."""
+
+    @pytest.fixture(autouse=True)
+    def _runtime(self):
+        importlib.import_module(CLIENT)
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            decimal.Decimal("1.10"),
+            [1e300, decimal.Decimal("1.10"), 1.1, decimal.Decimal("1E+3"), decimal.Decimal("-0")],
+            decimal.Decimal("NaN"),
+            decimal.Decimal("Infinity"),
+            decimal.Decimal(100),
+            {"é": "日本 \U0001f600", 1: (None, True)},
+            -0.0,
+            float("nan"),
+        ],
+        ids=repr,
+    )
+    def test_is_the_same_byte_for_byte(self, answer):
+        encoded = prove_encodable(answer)
+        assert proven_to_replay(encoded) == encoded
+        assert prove_encodable(decoded(encoded)) == encoded
+
+    @pytest.mark.parametrize("answer", [b"bytes", {1: "a", "1": "b"}])
+    def test_is_refused_where_it_would_differ(self, answer):
+        with pytest.raises(UnencodableAnswer, match="nothing was committed"):
+            proven_to_replay(prove_encodable(answer))

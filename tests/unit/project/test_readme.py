@@ -172,7 +172,9 @@ def test_every_public_name_is_explained(public):
     assert any(re.search(rf"\b{public}\b", text) for text in TEXT.values())
 
 
-@pytest.mark.parametrize("option", ["read_only", "attempts", "reserve", "rollback_when"])
+@pytest.mark.parametrize(
+    "option", ["read_only", "attempts", "reserve", "idempotency", "rollback_when"]
+)
 def test_every_option_of_a_handler_is_in_the_readme_with_its_default(option):
     parameters = inspect.signature(Database.handler).parameters
     assert {key for key, value in parameters.items() if value.kind is value.KEYWORD_ONLY} == {
@@ -229,7 +231,7 @@ CLASSES = {
     if inspect.isclass(value) and issubclass(value, errors.Error)
 }
 #: Those that only group others.
-GROUPS = {"Error", "UsageError", "DatabaseError", "ConstraintViolation"}
+GROUPS = {"Error", "UsageError", "DatabaseError", "ConstraintViolation", "IdempotencyError"}
 
 
 def test_the_tree_is_that_of_the_code():

@@ -24,6 +24,7 @@ NAMES = {
 
 # The unit of work may succeed if all of it is run again.
 TRANSIENT = {
+    errors.AlreadyInProgress,
     errors.ConnectError,
     errors.TooManyConnections,
     errors.ConnectionLost,
