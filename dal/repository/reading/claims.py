@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 
+from dal.repository.reading.loading import entities
 from dal.repository.reading.locks import locked
 from dal.repository.shared.conditions import Order, checked_conditions, checked_limit, checked_order
 from dal.repository.shared.identity import key_names
@@ -51,4 +52,4 @@ class Claims(Source[Row]):
         ]
         query = sa.select(self.model).where(*conditions).order_by(*order)
         query = locked(query.limit(checked_limit(limit)), "update skip locked")
-        return list(self.session.execute(query).unique().scalars())
+        return entities(self.session.execute(query), self.model)

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select
 from sqlalchemy.orm.interfaces import ORMOption
 
 from dal.errors import InvalidArgument, MultipleFound, NotFound
+from dal.repository.reading.loading import entities
 from dal.repository.reading.locks import Lock, locked
 from dal.repository.shared.conditions import Order, checked_conditions, checked_limit, checked_order
 from dal.repository.shared.identity import identity_values, select_by_key
@@ -190,5 +191,4 @@ class Reading(Source[Row]):
         return self._fetched(locked(query, lock))
 
     def _fetched(self, query: Select[Any], values: dict[str, Any] | None = None) -> list[Row]:
-        # unique(): joined eager loading of collections repeats the entity.
-        return list(self.session.execute(query, values).unique().scalars())
+        return entities(self.session.execute(query, values), self.model)

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.orm.interfaces import ORMOption
 
 from dal.errors import InvalidArgument, NotFound
+from dal.repository.reading.loading import entities
 from dal.repository.reading.locks import Lock, locked
 from dal.repository.shared.identity import accepted_types, identity_values, is_exact, key_names
 from dal.repository.shared.room import that_fit
@@ -76,8 +77,8 @@ class Lookup(Source[Row]):
         self, keys: Sequence[_Key], options: Sequence[ORMOption], lock: Lock | None
     ) -> dict[_Key, Row]:
         query = sa.select(self.model).where(self._among(keys)).options(*options)
-        entities = self.session.execute(locked(query, lock)).unique().scalars()
-        return {sa.inspect(entity).identity: entity for entity in entities}
+        found = entities(self.session.execute(locked(query, lock)), self.model)
+        return {sa.inspect(entity).identity: entity for entity in found}
 
     def _by_the_server(
         self, keys: Sequence[_Key], options: Sequence[ORMOption], lock: Lock | None

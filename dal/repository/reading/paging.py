@@ -13,6 +13,7 @@ from sqlalchemy.orm.interfaces import ORMOption
 from dal.errors import InvalidArgument
 from dal.repository.reading.cursor import Cursor
 from dal.repository.reading.keyset import Keyset
+from dal.repository.reading.loading import rows_with_entities
 from dal.repository.shared.conditions import Order, checked_conditions, checked_limit
 from dal.repository.shared.reach import reading
 from dal.repository.shared.source import Row, Source
@@ -91,7 +92,7 @@ class Paging(Source[Row]):
         # or, in a session of one's own, older than the row.
         query = sa.select(self.model, *keyset.attributes).where(*conditions).options(*options)
         query = query.order_by(*keyset.order(backward=backward)).limit(limit + 1)
-        found = list(self.session.execute(query).unique().all())
+        found = rows_with_entities(self.session.execute(query), self.model)
         more = len(found) > limit
         rows = found[:limit]
         if backward:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, orm
 from sqlalchemy.orm.interfaces import ORMOption
 
 from dal.repository.reading.keyset import Keyset
+from dal.repository.reading.loading import entities
 from dal.repository.shared.conditions import checked_conditions, checked_limit
 from dal.repository.shared.reach import reading
 from dal.repository.shared.source import Row, Source
@@ -29,9 +30,10 @@ class Streaming(Source[Row]):
             for user in users.stream(User.active.is_(True)):
                 ...
 
-        One SELECT for each chunk, at least one; none is open while the loop runs, so that other
-        statements of the scope are free. Each chunk reads what is committed by then: a row that is
-        there all the time comes once, one that others insert or delete meanwhile may come or not.
+        One SELECT for each chunk, of one row more than it, at least one; none is open while the
+        loop runs, so that other statements of the scope are free. Each chunk reads what is
+        committed by then: a row that is there all the time comes once, one that others insert or
+        delete meanwhile may come or not.
 
         Memory stays constant because a session holds on to changed entities only: what the loop
         does not keep is freed, what it keeps stays loaded, and what it changes is written before
@@ -50,27 +52,28 @@ class Streaming(Source[Row]):
         conditions = checked_conditions(where, reading(self.model), or_all=True)
         query = sa.select(self.model).where(*conditions)
         query = query.order_by(*keyset.order()).options(*options)
-        query = query.limit(checked_limit(chunk, name="chunk"))
-        return _chunks(self.session, query, keyset=keyset, size=chunk)
+        query = query.limit(checked_limit(chunk, name="chunk") + 1)
+        return self._chunks(self.session, query, keyset=keyset, size=chunk)
+
+    def _chunks(
+        self, session: orm.Session, query: Select[Any], *, keyset: Keyset, size: int
+    ) -> Iterator[Row]:
+        rest = query
+        while True:
+            # One row more tells whether the last key is that of its row alone.
+            chunk = entities(session.execute(rest), self.model)
+            del chunk[size:]
+            is_full = len(chunk) == size
+            if is_full:
+                # Now, since the loop may do to the last one what it likes.
+                rest = query.where(keyset.beyond(sa.inspect(chunk[-1]).identity))
+            yield from _handed_out(chunk)
+            if not is_full:
+                return
 
 
-def _chunks(
-    session: orm.Session, query: Select[Any], *, keyset: Keyset, size: int
-) -> Iterator[Any]:
-    rest = query
-    while True:
-        entities = list(session.execute(rest).unique().scalars())
-        count = len(entities)
-        if count:
-            # Now, since the loop may do to the last one what it likes.
-            rest = query.where(keyset.beyond(sa.inspect(entities[-1]).identity))
-        yield from _handed_out(entities)
-        if count < size:
-            return
-
-
-def _handed_out(entities: list[Any]) -> Iterator[Any]:
+def _handed_out(chunk: list[Any]) -> Iterator[Any]:
     # Let go of each with the loop, not with the chunk.
-    entities.reverse()
-    while entities:
-        yield entities.pop()
+    chunk.reverse()
+    while chunk:
+        yield chunk.pop()

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.orm import Mapper
 
+from dal.repository.shared.lineage import check_inserted
 from dal.repository.shared.source import Row, Source
 from dal.repository.shared.values import checked_rows, table_of
 from dal.repository.writing.batches import send_rows
@@ -37,6 +38,7 @@ class Bulk(Source[Row]):
         checked = checked_rows(mapper, rows)
         if not checked:
             return 0
+        check_inserted(mapper, checked)
         statement = sa.insert(table_of(mapper))
         if self.session.autoflush:
             self.session.flush()  # what is pending was there first

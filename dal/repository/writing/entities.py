@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Mapper
 
-from dal.errors import InvalidArgument, NotFound, StaleVersion
+from dal.errors import InvalidArgument, NotFound, StaleVersion, UsageError
 from dal.repository.shared.conditions import checked_assignments, checked_conditions
 from dal.repository.shared.held import bring_up, held_entities, held_entity, locked_fitting
 from dal.repository.shared.identity import identity_condition, identity_values, mapper_of_one_table
+from dal.repository.shared.lineage import check_changes, check_instance
 from dal.repository.shared.reach import writing
 from dal.repository.shared.source import Row, Source
 from dal.repository.shared.values import checked_changes
@@ -89,7 +90,7 @@ class Writing(Source[Row]):
             rollback-only: only the statement is undone.
         """
         mapper = self._mapper()
-        values = checked_assignments(checked_changes(mapper, changes), writing(self.model))
+        values = self._changes(changes)
         held, expected = self._held(identity, expected_version)
         values |= next_version(mapper, expected)
         self._one_row(sa.update(self.model).values(values), identity, expected)
@@ -113,7 +114,7 @@ class Writing(Source[Row]):
         """
         mapper = self._mapper()
         conditions = checked_conditions(where, writing(self.model))
-        values = checked_assignments(checked_changes(mapper, changes), writing(self.model))
+        values = self._changes(changes)
         values |= next_version(mapper)
         fitting = locked_fitting(self.session, mapper, conditions)
         statement = sa.update(self.model).where(*conditions).values(values)
@@ -185,8 +186,13 @@ class Writing(Source[Row]):
         if expected is not None:
             statement = statement.where(has_version(self._mapper(), expected))
         result: Any = self.session.execute(statement)
-        if result.rowcount:  # CLIENT_FOUND_ROWS: rows matched, changed or not
+        if result.rowcount == 1:  # CLIENT_FOUND_ROWS: rows matched, changed or not
             return
+        if result.rowcount > 1:
+            raise UsageError(
+                f"{result.rowcount} rows have the key that {self.model.__name__} maps, which is "
+                "not unique in the data: write by a condition, and roll this scope back"
+            )
         stored = None
         if expected is not None and name is not None:
             stored = self.session.execute(sa.select(getattr(self.model, name)).where(key)).first()
@@ -206,7 +212,13 @@ class Writing(Source[Row]):
                 raise InvalidArgument(
                     f"{type(self).__name__} takes {self.model.__name__}, not {type(row).__name__}"
                 )
+            check_instance(row)
         return added
+
+    def _changes(self, changes: object) -> dict[str, Any]:
+        checked = checked_changes(self._mapper(), changes)
+        check_changes(self._mapper(), checked)
+        return checked_assignments(checked, writing(self.model))
 
     def _mapper(self) -> Mapper[Any]:
         return mapper_of_one_table(self.model)

@@ -97,6 +97,11 @@ class Purging(Source[Row]):
         found = self.session.execute(query).all()
         if not found:
             return 0, None
+        if any(None in row for row in found):
+            raise UsageError(
+                f"the primary key that {self.model.__name__} maps is NULL in some of these rows, "
+                "which no key finds: use delete_where()"
+            )
         some = next(that_fit(found, self._source, most=size))
         is_more = len(found) == size or len(some) < len(found)
         # Still under the conditions: a row may have been changed in between.

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from pymysql.constants import ER
 from sqlalchemy import orm
 from sqlalchemy.orm import InstrumentedAttribute, Mapper
 
 from dal.errors import DuplicateKey, InvalidArgument
 from dal.repository.shared.held import held_entities
+from dal.repository.shared.lineage import check_inserted, discriminator_of, is_of, shares_table
 from dal.repository.shared.source import Row, Source
 from dal.repository.shared.values import checked_rows, columns_of, listed, table_of
 from dal.repository.shared.versions import next_version, version_name
@@ -76,6 +78,7 @@ class Upsert(Source[Row]):
             InvalidArgument: `key` is not unique, is missing in the rows, None in one, or a value
                 that the column would change; another unique key could catch a row; what
                 `insert_many` refuses.
+            DuplicateKey: the row that has the key is of another class, which shares the table.
             ForeignKeyViolation, CheckViolation, NotNullViolation, DataTooLong, OutOfRange: the
                 table refuses a row; only this call is undone.
             Deadlock: two upserts met the same rows in different orders; run the unit again.
@@ -87,6 +90,7 @@ class Upsert(Source[Row]):
         checked = checked_rows(mapper, given)
         if not checked:
             return Upserted(rows=0, changed=0, inserted=0, unchanged=0)
+        check_inserted(mapper, checked)
         _check_key_is_whole(names, given)
         _check_key_is_kept(mapper, names, given)
         _check_other_keys(mapper, columns, set(checked[0]))
@@ -99,7 +103,17 @@ class Upsert(Source[Row]):
         )
         if self.session.autoflush:
             self.session.flush()
-        batches = send_rows(self.session, mapper, statement, checked)
+        try:
+            batches = send_rows(self.session, mapper, statement, checked)
+        except sa.exc.DBAPIError as error:
+            if error.orig is None or error.orig.args[0] != ER.SUBQUERY_NO_1_ROW:
+                raise
+            raise DuplicateKey(
+                f"a row of another class than {self.model.__name__} has this value of the key "
+                f"{', '.join(names)}",
+                table=table_of(mapper).name,
+                columns=tuple(sorted(column.name for column in columns)),
+            ) from error
         _forget(self.session, mapper)
         always_changes = bool(taken) and mapper.version_id_generator and version_name(mapper)
         return _counted(mapper, batches, always_changes=bool(always_changes))
@@ -133,7 +147,7 @@ class Upsert(Source[Row]):
         values = {**(defaults or {}), **key}
         if len(values) < len(key) + len(defaults or {}):
             raise InvalidArgument("an attribute is either in key or in defaults, not in both")
-        checked_rows(mapper, [values])
+        check_inserted(mapper, checked_rows(mapper, [values]))
         _check_key_is_whole(list(key), [key])
         query = sa.select(self.model).where(
             *(getattr(self.model, name) == value for name, value in key.items())
@@ -229,16 +243,37 @@ def _assignments(
     taken: Sequence[sa.Column[Any]],
     statement: Any,
 ) -> dict[str, Any]:
+    of_class = _of_class(mapper, columns, taken, statement)
     if not taken:  # assigning a column to itself is how MySQL spells "do nothing"
         column = next(iter(columns))
-        return {column.key: column}
+        return {column.key: column} | of_class
     values: dict[str, Any] = {column.key: statement.inserted[column.key] for column in taken}
+    values |= of_class
     for column in columns_of(mapper).values():
         if column.onupdate is not None and column.key not in values:
             values[column.key] = _onupdate(column)
     known = columns_of(mapper)
     values |= {known[name].key: _plus_one(known[name]) for name in next_version(mapper)}
     return values
+
+
+def _of_class(
+    mapper: Mapper[Any],
+    columns: frozenset[sa.Column[Any]],
+    taken: Sequence[sa.Column[Any]],
+    statement: Any,
+) -> dict[str, Any]:
+    """Return the assignment that fails where the row that is there is of another class."""
+    column = discriminator_of(mapper)
+    if column is None or column in columns or not shares_table(mapper):
+        return {}
+    value = statement.inserted[column.key] if column in taken else column
+    # A subquery of two rows is an error for the row that asks for it, and undoes the statement.
+    failure: Any = sa.union_all(
+        sa.select(sa.literal_column("1")), sa.select(sa.literal_column("2"))
+    )
+    guarded = sa.case((is_of(mapper, column), value), else_=failure.scalar_subquery())
+    return {str(column.key): guarded}
 
 
 def _plus_one(column: sa.Column[Any]) -> Any:
