@@ -32,8 +32,9 @@ Error:
          └─ DataTooLong, OutOfRange
 
 What has no name here passes through as SQLAlchemy raised it. Of every named error, `__cause__` is
-the driver's own. Numbers are those of the MySQL Server Error Message Reference; what each leaves
-behind follows the manual's "InnoDB Error Handling".
+the driver's own; a `DatabaseError` is SQLAlchemy's error of that kind, too. Numbers are those of
+the MySQL Server Error Message Reference; what each leaves behind follows the manual's "InnoDB Error
+Handling".
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.exc import DontWrapMixin
+from sqlalchemy import exc
 
 __all__ = [
     "COMMIT_REFUSED",
@@ -120,12 +121,16 @@ class Error(Exception):
         columns: tuple[str, ...] = (),
         statement: str | None = None,
     ) -> None:
-        super().__init__(message)
+        Exception.__init__(self, message)  # not SQLAlchemy's, which takes other arguments
         self.errno = errno
         self.constraint = constraint
         self.table = table
         self.columns = columns
         self.statement = statement
+
+    def __str__(self) -> str:
+        """Return the message alone."""
+        return Exception.__str__(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Survive pickling, as SQLAlchemy's errors do: keyword arguments come back as state."""
@@ -164,7 +169,7 @@ class UnflushedChanges(UsageError):
     """A read with autoflush off would have overwritten changes that are not written yet."""
 
 
-class InvalidArgument(UsageError, ValueError, DontWrapMixin):
+class InvalidArgument(UsageError, ValueError, exc.DontWrapMixin):
     """An argument that cannot mean anything here, or a value that MySQL would change on the way.
 
     SQLAlchemy passes it on as it is where it is raised inside a statement.
@@ -239,11 +244,29 @@ class DeadlineExceeded(Error):
     transaction_lost = True
 
 
-class DatabaseError(Error):
-    """What the server, or the way to it, answered."""
+class DatabaseError(Error, exc.DatabaseError):
+    """What the server, or the way to it, answered.
+
+    It is SQLAlchemy's error of that kind as well (`IntegrityError`, `DataError`,
+    `OperationalError`), for code that knows nothing of `dal`.
+    """
+
+    params = None  # values, which errors do not hold
+    ismulti = None
+    hide_parameters = True
+    connection_invalidated = False
+
+    def __init__(self, message: str, **named: Any) -> None:
+        super().__init__(message, **named)
+        self.detail: list[str] = []  # SQLAlchemy adds to it where autoflush raised this
+
+    @property
+    def orig(self) -> BaseException | None:  # type: ignore[override]
+        """The driver's error, which is also `__cause__`."""
+        return self.__cause__
 
 
-class ConnectError(DatabaseError):
+class ConnectError(DatabaseError, exc.OperationalError):
     """No connection was made. Nothing began, so nothing is lost."""
 
     transient = True
@@ -278,14 +301,15 @@ class TLSError(ConnectError):
     transient = False
 
 
-class ConnectionLost(DatabaseError):
+class ConnectionLost(DatabaseError, exc.OperationalError):
     """The connection is gone, and the transaction with it. COMMIT had not been sent."""
 
+    connection_invalidated = True
     transient = True
     transaction_lost = True
 
 
-class CommitOutcomeUnknown(DatabaseError):
+class CommitOutcomeUnknown(DatabaseError, exc.OperationalError):
     """COMMIT was sent, and no answer came that says what became of it: perhaps it is stored.
 
     So it is too where the answer is an error that is not known to mean a rollback, such as 3100
@@ -295,14 +319,14 @@ class CommitOutcomeUnknown(DatabaseError):
     """
 
 
-class Deadlock(DatabaseError):
+class Deadlock(DatabaseError, exc.OperationalError):
     """InnoDB chose this transaction to end a deadlock and rolled all of it back (1213)."""
 
     transient = True
     transaction_lost = True
 
 
-class WriteConflict(DatabaseError):
+class WriteConflict(DatabaseError, exc.OperationalError):
     """Another node committed a change of the same rows first; all of it is rolled back.
 
     Group Replication with several primaries says so by 3101, or by 1180 with InnoDB's error 149
@@ -314,7 +338,7 @@ class WriteConflict(DatabaseError):
     transaction_lost = True
 
 
-class LockWaitTimeout(DatabaseError):
+class LockWaitTimeout(DatabaseError, exc.OperationalError):
     """A lock was not granted in time (1205).
 
     InnoDB undid only the statement and kept the transaction and its locks, which would commit half
@@ -324,33 +348,33 @@ class LockWaitTimeout(DatabaseError):
     transient = True
 
 
-class LockTableFull(DatabaseError):
+class LockTableFull(DatabaseError, exc.OperationalError):
     """InnoDB had no room for more locks and rolled the whole transaction back (1206)."""
 
     transient = True
     transaction_lost = True
 
 
-class LockNotAvailable(DatabaseError):
+class LockNotAvailable(DatabaseError, exc.OperationalError):
     """A read with NOWAIT met a lock (3572). Only the statement is undone; the scope goes on."""
 
     transient = True
 
 
-class StatementTimeout(DatabaseError):
+class StatementTimeout(DatabaseError, exc.OperationalError):
     """A statement ran longer than `statement_timeout` (3024), or the server fell silent in it."""
 
     transaction_lost = True
 
 
-class StatementInterrupted(DatabaseError):
+class StatementInterrupted(DatabaseError, exc.OperationalError):
     """Somebody ended the statement by KILL QUERY (1317).
 
     InnoDB undid only the statement; the scope is rolled back. Not transient: it was meant to end.
     """
 
 
-class ConstraintViolation(DatabaseError):
+class ConstraintViolation(DatabaseError, exc.IntegrityError):
     """A row that a constraint of the table refuses. Only the statement is undone."""
 
 
@@ -370,11 +394,11 @@ class NotNullViolation(ConstraintViolation):
     """NULL, or nothing, for a column that needs a value (1048, 1364)."""
 
 
-class DataTooLong(DatabaseError):
+class DataTooLong(DatabaseError, exc.DataError):
     """The value is longer than its column (1406). Only the statement is undone."""
 
 
-class OutOfRange(DatabaseError):
+class OutOfRange(DatabaseError, exc.DataError):
     """The number or date is outside the range of its column (1264). Only the statement is undone.
 
     1690, a number outside its type in an expression, counts as well.

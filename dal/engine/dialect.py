@@ -11,9 +11,12 @@ import functools
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
-from sqlalchemy.engine import reflection
+from sqlalchemy.engine import URL, Engine, reflection
+from sqlalchemy.engine.interfaces import ConnectArgsType
+from sqlalchemy.pool import NullPool, Pool
 
 from dal.engine.assignments import Compiler as AssigningCompiler
 from dal.engine.compiling import FLOAT, TIME
@@ -21,6 +24,9 @@ from dal.engine.compiling import Compiler as CheckingCompiler
 from dal.engine.compiling import ExecutionContext as ReadingContext
 from dal.engine.expanding import Compiler as ExpandingCompiler
 from dal.engine.keys import ExecutionContext as InsertingContext
+from dal.engine.translate import name_the_error
+from dal.settings import Settings
+from dal.wire.connecting import connect
 from dal.wire.session.cursors import executemany
 from dal.wire.session.state import SQL_MODE
 
@@ -54,6 +60,33 @@ class Dialect(MySQLDialect_pymysql):
         import pymysql  # noqa: PLC0415  # as SQLAlchemy's own: at engine time
 
         return pymysql
+
+    @classmethod
+    def get_pool_class(cls, url: URL) -> type[Pool]:  # noqa: ARG003
+        """Return NullPool: a connection that outlives its use shows old rows to the next."""
+        return NullPool
+
+    @classmethod
+    def engine_created(cls, engine: Engine) -> None:
+        """Let the engine name the driver's errors, and hide what is a value in them."""
+        engine.hide_parameters = True
+        event.listen(engine, "handle_error", name_the_error, retval=True)
+
+    def create_connect_args(self, url: URL, _: Any = None) -> ConnectArgsType:
+        """Return what `connect` takes: the URL as it is."""
+        return [url], {}  # type: ignore[list-item]  # only `connect` looks at it
+
+    def connect(self, *cargs: Any, **cparams: Any) -> Any:
+        """Connect as `dal` does, to a URL; keywords are settings.
+
+        An engine of `dal.engine.create_engine` has its own way to here. This one is for
+        `sqlalchemy.create_engine("mysql+dal://...")`.
+
+        Raises:
+            ConfigurationError: the URL or a keyword is wrong.
+        """
+        (url,) = cargs
+        return connect(Settings.from_url(url, **cparams))
 
     def on_connect(self) -> None:  # type: ignore[override]
         """Add nothing: the session is set already."""

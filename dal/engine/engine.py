@@ -11,7 +11,6 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL, Engine
 from sqlalchemy.pool import NullPool
 
-from dal.engine.translate import name_the_error
 from dal.settings import Settings, settings_of
 from dal.wire.connecting import connect
 from dal.wire.network.tls import context_for
@@ -47,9 +46,7 @@ def create_engine(url: str | URL | Settings, **settings: Any) -> Engine:
         poolclass=NullPool,
         creator=keeper.connect if keeper else lambda: connect(checked),
         pool_reset_on_return=None,  # NullPool closes instead: nothing is left to roll back
-        hide_parameters=True,
     )
-    event.listen(engine, "handle_error", name_the_error, retval=True)
     if checked.slow_statement is not None:
         from dal.engine.slow import tell_of_slow_statements  # noqa: PLC0415  # for those who ask
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from dal.errors import Error
 from dal.migrate.drift.definition import Definition, parse
 
 log = logging.getLogger(__name__)
@@ -94,9 +95,13 @@ def ask(connection: sa.Connection, table: sa.Table) -> Answer | None:
                 try:
                     connection.execute(CreateIndex(index))
                 except DBAPIError as refused:
+                    if isinstance(refused, Error):
+                        raise
                     log.debug("index %s is not compared: %s", index.name, refused)
                     unknown.add(str(index.name))
             return Answer(real, _show(connection, table), frozenset(unknown))
     except DBAPIError as refused:
+        if isinstance(refused, Error):  # a lost connection and its like
+            raise
         log.info("%s is compared by Alembic alone: %s", table.fullname, refused.orig)
         return None

@@ -174,8 +174,9 @@ ENDS = (
 
 
 def statement(rng):
-    """Write a statement of the grammar in one of its many ways."""
-    tokens = rng.choice(rng.choice((HARMLESS, ENDING))).split(" ")
+    """Write a statement of the grammar in one of its many ways; and whether it is harmless."""
+    kind = rng.choice((HARMLESS, ENDING))
+    tokens = rng.choice(kind).split(" ")
     if rng.random() < 0.3:
         tokens = [rng.choice((str.lower, str.swapcase, str))(each) for each in tokens]
     for _ in range(rng.choice((0, 0, 1, 2))):  # a part is code in a comment, perhaps nested
@@ -188,7 +189,7 @@ def statement(rng):
     text = "".join(
         each + (rng.choice(BLANKS) if rng.random() < 0.3 else " ") for each in tokens
     ).rstrip(" ")
-    return before + text + rng.choice(ENDS)
+    return before + text + rng.choice(ENDS), kind is HARMLESS
 
 
 class Witness:
@@ -280,13 +281,16 @@ def test_what_commits_is_refused_or_dooms_the_scope_and_nothing_harmless_is(
     tell(f"the statements at the guard are those of DAL_TEST_SEED={SEED}")
     rng, wrong = random.Random(SEED), []
     for _ in range(STATEMENTS):
-        sql = statement(rng)
+        sql, is_harmless = statement(rng)
         told = witness.tell(sql)
         with admin.cursor() as cursor:
             cursor.execute("DELETE FROM witness")
             cursor.execute("DELETE FROM note")
         found = guarded(db, sql)
-        is_right = found == "refused" if told == "breaks" else told == "fails" or found == "passes"
+        if told == "breaks":
+            is_right = found == "refused"
+        else:  # an ending one whose end is in a comment may fail or do nothing, and be refused
+            is_right = not is_harmless or told == "fails" or found == "passes"
         if not is_right:
             wrong.append((sql, told, found))
     assert not wrong, "\n".join(map(repr, wrong))

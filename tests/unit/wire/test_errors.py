@@ -5,6 +5,7 @@ import inspect
 import pickle
 
 import pytest
+from sqlalchemy import exc
 
 import dal
 from dal import errors
@@ -104,6 +105,37 @@ class TestEveryError:
     def test_takes_no_unknown_attributes(self, cls):
         with pytest.raises(TypeError):
             cls("what happened", parameters=("secret",))
+
+
+class TestSQLAlchemysErrors:
+    @pytest.mark.parametrize(
+        ("cls", "theirs"),
+        [
+            (errors.DuplicateKey, exc.IntegrityError),
+            (errors.ForeignKeyViolation, exc.IntegrityError),
+            (errors.NotNullViolation, exc.IntegrityError),
+            (errors.CheckViolation, exc.IntegrityError),
+            (errors.DataTooLong, exc.DataError),
+            (errors.OutOfRange, exc.DataError),
+            (errors.Deadlock, exc.OperationalError),
+            (errors.LockWaitTimeout, exc.OperationalError),
+            (errors.ConnectError, exc.OperationalError),
+            (errors.ConnectionLost, exc.OperationalError),
+            (errors.CommitOutcomeUnknown, exc.OperationalError),
+        ],
+    )
+    def test_are_what_the_errors_of_the_database_are_too(self, cls, theirs):
+        error = cls("what happened", statement="SELECT 1")
+        assert isinstance(error, theirs)
+        assert (str(error), repr(error)) == ("what happened", f"{cls.__name__}('what happened')")
+        assert (error.orig, error.params, error.statement) == (None, None, "SELECT 1")
+        error.add_detail("raised by autoflush")
+        assert str(error) == "what happened"
+        assert cls("another").detail == []
+
+    def test_are_none_of_those_that_no_server_raised(self):
+        for cls in (errors.UsageError, errors.NotFound, errors.StaleVersion, errors.RollbackOnly):
+            assert not issubclass(cls, exc.SQLAlchemyError)
 
 
 class TestTheTree:
