@@ -42,6 +42,7 @@ _LOWEST = {int: 1, float: 0.001}
 _HIGHEST = {"port": 65535}
 # The tests' own, and those of dal.migrate, which reads them itself.
 _OF_OTHERS = ("DAL_TEST_", "DAL_MIGRATE_")
+_SHORTEST_KEY = 16
 _SWITCH = {"1": True, "true": True, "on": True, "0": False, "false": False, "off": False}
 _URL_SHAPE = "mysql://USER:PASSWORD@HOST:3306/DATABASE, with special characters percent-encoded"
 
@@ -93,6 +94,11 @@ class Settings:
         proxy: Whether this is an RDS Proxy: nothing is sent that would pin its connection, hence
             none of the server's own limits.
         table_prefix: What the names of `dal`'s own tables begin with: letters, digits and _.
+        json_serializer: Makes the text of a JSON document; None: `dal`'s own, which refuses what
+            would not come back as it is, and makes a number of a Decimal.
+        json_deserializer: Makes the document of the text; None: `json.loads`.
+        page_token_key: Signs the tokens of pages; text or bytes, 16 bytes or more. A token that
+            it did not sign is refused. None: tokens are not signed.
     """
 
     host: str
@@ -115,6 +121,9 @@ class Settings:
     max_age_seconds: int = 600
     proxy: bool = False
     table_prefix: str = TABLE_PREFIX
+    json_serializer: Callable[[Any], str] | None = None
+    json_deserializer: Callable[[str], Any] | None = None
+    page_token_key: str | bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("host", "user", "database"):
@@ -134,6 +143,7 @@ class Settings:
         self._check_pool()
         if not isinstance(self.table_prefix, str) or not _PREFIX.fullmatch(self.table_prefix):
             raise _wrong("table_prefix", "is not 1 to 40 letters, digits and _")
+        self._check_values()
         if not isinstance(self.password, str | bytes) and not callable(self.password):
             raise _wrong("password", "is neither text nor bytes nor a callable")
         self._check_credentials()
@@ -160,6 +170,18 @@ class Settings:
     def wrong_credentials(self, came: str) -> ConfigurationError:
         """Return the error for credentials that give a `came` in place of a `Login`."""
         return _wrong("credentials", f"gave a {came}, not a dal.credentials.Login")
+
+    def _check_values(self) -> None:
+        for name in ("json_serializer", "json_deserializer"):
+            given = getattr(self, name)
+            if given is not None and not callable(given):
+                raise _wrong(name, "is no callable; it is given as a keyword")
+        key = self.page_token_key
+        if isinstance(key, str):
+            key = key.encode("utf-8", "surrogateescape")
+            object.__setattr__(self, "page_token_key", key)
+        if key is not None and (not isinstance(key, bytes) or len(key) < _SHORTEST_KEY):
+            raise _wrong("page_token_key", f"is no text or bytes of {_SHORTEST_KEY} bytes or more")
 
     def _check_tls(self) -> None:
         if self.tls is None:

@@ -22,6 +22,7 @@ from dal.engine.assignments import Compiler as AssigningCompiler
 from dal.engine.compiling import FLOAT, TIME
 from dal.engine.compiling import Compiler as CheckingCompiler
 from dal.engine.compiling import ExecutionContext as ReadingContext
+from dal.engine.documents import serialize
 from dal.engine.expanding import Compiler as ExpandingCompiler
 from dal.engine.keys import ExecutionContext as InsertingContext
 from dal.engine.translate import name_the_error
@@ -53,6 +54,8 @@ class Dialect(MySQLDialect_pymysql):
         mysql.FLOAT: FLOAT,
     }
     default_isolation_level = "READ COMMITTED"
+    #: What signs page tokens; None where nothing does.
+    page_token_key: bytes | None = None
 
     @classmethod
     def import_dbapi(cls) -> Any:
@@ -68,8 +71,10 @@ class Dialect(MySQLDialect_pymysql):
 
     @classmethod
     def engine_created(cls, engine: Engine) -> None:
-        """Let the engine name the driver's errors, and hide what is a value in them."""
+        """Let the engine name the driver's errors, hide values in them, and keep documents."""
         engine.hide_parameters = True
+        dialect: Any = engine.dialect
+        dialect._json_serializer = dialect._json_serializer or serialize  # noqa: SLF001
         event.listen(engine, "handle_error", name_the_error, retval=True)
 
     def create_connect_args(self, url: URL, _: Any = None) -> ConnectArgsType:
@@ -102,6 +107,7 @@ class Dialect(MySQLDialect_pymysql):
         self._sql_mode = SQL_MODE
         self._detect_ansiquotes(connection)
         self._dispatch_for_vendor(self._initialize_mysql, self._initialize_mariadb, connection)
+        self.supports_native_uuid = False  # MariaDB's is another type than before it was reached
 
     @functools.cached_property
     def _case_rule_is_known(self) -> bool:

@@ -46,7 +46,10 @@ def create_engine(url: str | URL | Settings, **settings: Any) -> Engine:
         poolclass=NullPool,
         creator=keeper.connect if keeper else lambda: connect(checked),
         pool_reset_on_return=None,  # NullPool closes instead: nothing is left to roll back
+        json_serializer=checked.json_serializer,
+        json_deserializer=checked.json_deserializer,
     )
+    engine.dialect.page_token_key = checked.page_token_key  # type: ignore[attr-defined]
     if checked.slow_statement is not None:
         from dal.engine.slow import tell_of_slow_statements  # noqa: PLC0415  # for those who ask
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm.interfaces import ORMOption
 
+from dal.database import Database
 from dal.errors import InvalidArgument
 from dal.repository.reading.cursor import Cursor
 from dal.repository.reading.keyset import Keyset
@@ -73,7 +74,8 @@ class Paging(Source[Row]):
             options: SQLAlchemy's loader options.
 
         Raises:
-            InvalidCursor: no token, one cut off or altered, one of another order.
+            InvalidCursor: no token, one cut off or altered, one of another order; with
+                `page_token_key`, one that this key did not sign.
             InvalidArgument: both tokens, no limit from 1 up, something that is no condition, or
                 that cannot order pages: expressions, TEXT, FLOAT, JSON.
         """
@@ -83,7 +85,8 @@ class Paging(Source[Row]):
         if after is not None and before is not None:
             raise InvalidArgument("page() takes after= or before=, not both")
         token, backward = (after, False) if before is None else (before, True)
-        cursor = None if token is None else Cursor.of(token, keyset)
+        key = self._token_key()
+        cursor = None if token is None else Cursor.of(token, keyset, key)
         if cursor is not None:
             conditions.append(
                 keyset.beyond(cursor.position, backward=backward, inclusive=cursor.inclusive)
@@ -97,11 +100,25 @@ class Paging(Source[Row]):
         rows = found[:limit]
         if backward:
             rows.reverse()
-        return _page(rows, keyset=keyset, cursor=cursor, backward=backward, more=more)
+        return _page(rows, keyset=keyset, key=key, cursor=cursor, backward=backward, more=more)
+
+    def _token_key(self) -> bytes | None:
+        if isinstance(self._source, Database):
+            key: Any = self._source.settings.page_token_key
+        else:  # a session of one's own, on an engine of dal or another
+            bind = self._source.get_bind(sa.inspect(self.model))
+            key = getattr(bind.dialect, "page_token_key", None)
+        return cast("bytes | None", key)
 
 
 def _page(
-    rows: list[Any], *, keyset: Keyset, cursor: Cursor | None, backward: bool, more: bool
+    rows: list[Any],
+    *,
+    keyset: Keyset,
+    key: bytes | None,
+    cursor: Cursor | None,
+    backward: bool,
+    more: bool,
 ) -> Page[Any]:
     if rows:
         first, last = Cursor(rows[0][1:]), Cursor(rows[-1][1:])
@@ -112,6 +129,8 @@ def _page(
     came_from_before = cursor is not None and not backward
     return Page(
         [row[0] for row in rows],
-        next_token=last.token(keyset) if (more if not backward else True) else None,
-        previous_token=first.token(keyset) if (more if backward else came_from_before) else None,
+        next_token=last.token(keyset, key) if (more if not backward else True) else None,
+        previous_token=first.token(keyset, key)
+        if (more if backward else came_from_before)
+        else None,
     )

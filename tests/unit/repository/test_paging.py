@@ -43,6 +43,24 @@ class Cents(sa.types.TypeDecorator):
         return None if value is None else decimal.Decimal(value) / 100
 
 
+class Point(tuple):
+    """No token holds it by itself."""
+
+    def __new__(cls, *parts):
+        return super().__new__(cls, parts)
+
+
+class Points(sa.types.TypeDecorator):
+    impl = sa.String(20)
+    cache_ok = True
+
+    def process_bind_param(self, value, dialect):
+        return None if value is None else ",".join(map(str, value))
+
+    def process_result_value(self, value, dialect):
+        return None if value is None else Point(*map(int, value.split(",")))
+
+
 class Thing(Base):
     __tablename__ = "thing"
 
@@ -59,6 +77,9 @@ class Thing(Base):
     size: orm.Mapped[Size]
     letter: orm.Mapped[str] = orm.mapped_column(sa.Enum("b", "a", native_enum=True))
     price: orm.Mapped[decimal.Decimal] = orm.mapped_column(Cents)
+    part: orm.Mapped[int] = orm.mapped_column(sa.BigInteger)
+    point: orm.Mapped[Point] = orm.mapped_column(Points)
+    exact: orm.Mapped[decimal.Decimal] = orm.mapped_column(mysql.DOUBLE)
     text: orm.Mapped[str] = orm.mapped_column(sa.Text)
     long: orm.Mapped[str] = orm.mapped_column(mysql.MEDIUMTEXT)
     blob: orm.Mapped[bytes] = orm.mapped_column(sa.LargeBinary)
@@ -158,6 +179,7 @@ class TestAnOrder:
             Thing.blob,
             Thing.single,
             Thing.rough,
+            Thing.exact,
             Thing.document,
             Thing.flags,
         ],
@@ -230,6 +252,13 @@ positions = st.lists(st.sampled_from(COLUMNS), min_size=1, unique_by=str).flatma
 )
 
 NAME = Keyset(Thing, Thing.name)
+
+
+def forged(keyset, packed):
+    from dal.repository.reading.cursor import _digest, _text
+
+    head, body = b"\x01" + _digest(str(keyset).encode()), json.dumps(packed).encode()
+    return _text(head + _digest(head + body) + body)
 
 
 class TestAToken:
@@ -362,6 +391,62 @@ class TestAToken:
         head, body = b"\x02" + _digest(str(NAME).encode()), b'[false,"x",1]'
         with pytest.raises(InvalidCursor, match="another version"):
             Cursor.of(_text(head + _digest(head + body) + body), NAME)
+
+    @pytest.mark.parametrize(
+        ("column", "packed"),
+        [
+            (Thing.amount, ["decimal", "1e999999999"]),
+            (Thing.amount, ["decimal", "1e-999999999"]),
+            (Thing.amount, ["decimal", "-1e400"]),
+            (Thing.amount, ["decimal", "9" * 5000]),
+            (Thing.price, ["decimal", "1e999999999"]),
+            (Thing.price, ["sent", ["decimal", "1e999999999"]]),
+            (Thing.price, ["sent", "x"]),
+            (Thing.name, ["sent", "x"]),
+            (Thing.part, 2**64),
+            (Thing.part, -(2**63) - 1),
+            (Thing.name, "x" * 1_100_000),
+            (Thing.ratio, ["float", "0x1p99999999999"]),
+            (Thing.at, ["datetime", "2026-01-01T00:00:00" + "0" * 100_000]),
+        ],
+    )
+    def test_forged_costs_no_memory_and_holds_what_the_server_could(self, column, packed):
+        import tracemalloc
+
+        keyset = Keyset(Thing, column)
+        token = forged(keyset, [False, packed, 1])
+        tracemalloc.start()
+        try:
+            with pytest.raises(InvalidCursor):
+                Cursor.of(token, keyset)
+            assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        finally:
+            tracemalloc.stop()
+
+    def test_holds_what_a_type_of_the_users_makes_of_its_values(self):
+        keyset = Keyset(Thing, Thing.point)
+        token = Cursor([Point(2, 3), 1]).token(keyset)
+        assert Cursor.of(token, keyset).position == [Point(2, 3), 1]
+
+    def test_of_a_column_without_a_time_zone_has_none_either(self):
+        keyset = Keyset(Thing, Thing.at)
+        at = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        with pytest.raises(InvalidCursor, match="time zone"):
+            keyset.beyond([at, 1])
+
+    def test_that_is_signed_is_taken_by_its_key_alone(self):
+        key, other = b"k" * 32, b"o" * 32
+        signed, plain = Cursor(["x", 1]).token(NAME, key), Cursor(["x", 1]).token(NAME)
+        assert Cursor.of(signed, NAME, key) == Cursor(["x", 1])
+        for token, of in ((plain, key), (signed, other), (signed, None)):
+            with pytest.raises(InvalidCursor):
+                Cursor.of(token, NAME, of)
+        with pytest.raises(InvalidCursor, match="of another order"):
+            Cursor.of(signed, Keyset(Thing, Thing.note), key)
+        for place in range(len(signed)):
+            letter = "A" if signed[place] != "A" else "B"
+            with pytest.raises(InvalidCursor):
+                Cursor.of(signed[:place] + letter + signed[place + 1 :], NAME, key)
 
     def test_is_no_secret(self):
         token = Cursor(["some name", 1]).token(NAME)

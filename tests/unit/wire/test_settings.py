@@ -654,3 +654,24 @@ class TestTheProfileOfMigrations:
     def test_keeps_a_percent_sign_in_the_password(self):
         settings = Settings.from_url("mysql://app:50%25%20off@db.example/shop")
         assert settings.for_migrations().current_password() == b"50% off"
+
+
+class TestWhatIsDoneWithValues:
+    @pytest.mark.parametrize("key", ["", "short", b"", b"x" * 15, 5, ["x" * 40]])
+    def test_a_key_for_page_tokens_is_long_enough_to_be_one(self, key):
+        with pytest.raises(ConfigurationError, match=r"page_token_key .* DAL_PAGE_TOKEN_KEY") as no:
+            Settings(host="h", user="u", database="d", page_token_key=key)
+        assert "short" not in str(no.value)
+
+    def test_a_key_for_page_tokens_comes_from_the_environment_and_is_shown_nowhere(self):
+        environ = {"DATABASE_URL": "mysql://u@h/d", "DAL_PAGE_TOKEN_KEY": "sesame" * 5}
+        settings = Settings.from_env(environ)
+        assert settings.page_token_key == b"sesame" * 5
+        assert "sesame" not in repr(settings)
+
+    @pytest.mark.parametrize("name", ["json_serializer", "json_deserializer"])
+    def test_a_serializer_is_a_callable_given_as_a_keyword(self, name):
+        for wrong in ("json.dumps", 5):
+            with pytest.raises(ConfigurationError, match=f"{name} is no callable"):
+                Settings(host="h", user="u", database="d", **{name: wrong})
+        assert getattr(Settings(host="h", user="u", database="d", **{name: str}), name) is str
