@@ -1,59 +1,53 @@
 """Keys that the server would change are refused before they are sent.
 
-An entity is known by its key, as Python has it. Where the column rounds it, cuts it, pads it or
-counts up in its place (`0` into AUTO_INCREMENT), the row has another key: the next read makes a
-second entity of it, and what is written by the first goes past the second. So each value that an
-INSERT or an UPDATE gives to a primary key has to be what would be read back.
-
-What a column makes of a value is the manual's: "Data Types"
-(https://dev.mysql.com/doc/refman/8.4/en/data-types.html), for AUTO_INCREMENT "Using AUTO_INCREMENT"
-(https://dev.mysql.com/doc/refman/8.4/en/example-auto-increment.html). What it refuses by itself in
-strict mode, such as a text that is too long, is left to it.
+An entity is known by its key, as Python has it. Where the row gets another one, the next read makes
+a second entity of it, and what is written by the first goes past the second. What a column stores
+as it is, its type's check knows; a primary key has to be read back as the value that was given,
+too: a decorator may spell it otherwise, and 0.1 is no Decimal('0.1'). And 0 into AUTO_INCREMENT is
+no key, since the server counts up (manual, "Using AUTO_INCREMENT",
+https://dev.mysql.com/doc/refman/8.4/en/example-auto-increment.html).
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import re
-import struct
 import uuid
 from collections.abc import Callable, Iterator
-from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.mysql.mysqldb import MySQLExecutionContext_mysqldb
 from sqlalchemy.engine import Dialect
 
 from dal.errors import InvalidArgument
 
 Check = Callable[[Any], None]
-Store = Callable[[Any], Any]
 
-_EXACT = Context(prec=200)
 _CHECKS = "_dal_key_checks"
+_HALF = Decimal("0.5")
 
 
 class ExecutionContext(MySQLExecutionContext_mysqldb):
     """SQLAlchemy's context of an execution, which looks at keys before they are sent."""
 
     def pre_exec(self) -> None:
-        """Check the primary keys that the statement writes.
+        """Check the values that an INSERT or an UPDATE gives to a primary key.
 
         Raises:
-            InvalidArgument: the server would make another key of one.
+            InvalidArgument: the row would have another key than was given.
         """
-        if self.isinsert or self.isupdate:
-            compiled: Any = self.compiled
-            checks = compiled.__dict__.get(_CHECKS)
-            if checks is None:
-                checks = list(_checks(compiled, self.dialect))
-                setattr(compiled, _CHECKS, checks)
-            for name, check in checks:
-                for row in self.compiled_parameters:
-                    check(row.get(name))
+        if not (self.isinsert or self.isupdate):
+            return
+        compiled: Any = self.compiled
+        checks = compiled.__dict__.get(_CHECKS)
+        if checks is None:
+            checks = list(_checks(compiled, self.dialect))
+            setattr(compiled, _CHECKS, checks)
+        for name, check in checks:
+            for row in self.compiled_parameters:
+                check(row.get(name))
 
 
 def _checks(compiled: Any, dialect: Dialect) -> Iterator[tuple[str, Check]]:
@@ -64,11 +58,6 @@ def _checks(compiled: Any, dialect: Dialect) -> Iterator[tuple[str, Check]]:
         return
     given = [*(state._multi_parameters or ()), state._dict_parameters or {}]  # noqa: SLF001
     for column in table.primary_key:
-        check = _check(
-            column, dialect, is_counted=compiled.isinsert and column is table.autoincrement_column
-        )
-        if check is None:
-            continue
         # SQLAlchemy's names of parameters: the column's, with several rows also their numbers.
         pattern = re.compile(re.escape(column.key) + r"(?:_m\d+)?")
         names = {name for name in compiled.binds if pattern.fullmatch(name)}
@@ -78,206 +67,59 @@ def _checks(compiled: Any, dialect: Dialect) -> Iterator[tuple[str, Check]]:
                 for key, value in values.items()
                 if getattr(key, "key", key) == column.key and isinstance(value, sa.BindParameter)
             }
-        yield from ((name, check) for name in names if name in compiled.binds)
+        is_counted = compiled.isinsert and column is table.autoincrement_column
+        for name in names & set(compiled.binds):
+            send = compiled._bind_processors.get(name)  # noqa: SLF001
+            yield name, _check(column, send, dialect, is_counted=is_counted)
 
 
-def _check(column: sa.Column[Any], dialect: Dialect, *, is_counted: bool) -> Check | None:
+def _check(
+    column: sa.Column[Any],
+    send: Callable[[Any], Any] | None,
+    dialect: Dialect,
+    *,
+    is_counted: bool,
+) -> Check:
     """Return what raises `InvalidArgument` for a value of which the row would have another."""
     kind = column.type
-    store = _storing(kind, dialect)
-    if store is None:
-        return None
-    bind = kind._cached_bind_processor(dialect)  # noqa: SLF001
     read = kind._cached_result_processor(dialect, None)  # noqa: SLF001
-    is_plain_integer = isinstance(kind, sa.Integer)
+    is_whole = isinstance(kind, sa.Integer)
 
     def check(value: Any) -> None:
         if value is None or type(value) is uuid.UUID:
             return
-        if is_plain_integer and type(value) is int and (value or not is_counted):
+        if is_whole and type(value) is int and (value or not is_counted):
             return
-        try:
-            stored = store(value if bind is None else bind(value))
-            if is_counted and stored == 0:
-                raise InvalidArgument(
-                    f"0 as {column} would not be stored, the server counts up instead: leave it "
-                    "out (or, where it does not count, say autoincrement=False in the model)"
-                )
-            back = stored if read is None else read(stored)
-        except _Unknown:
-            return
-        except _Changed:
-            pass
-        else:
-            equality: Any = type(value).__eq__
-            if back == value or equality is object.__eq__:
-                return
-        raise InvalidArgument(
-            f"{column} is part of the primary key, and {kind!r} would make another value of this "
-            f"{type(value).__name__}: write it as it is read back"
-        )
+        sent = value if send is None else send(value)
+        if is_counted and _is_zero(sent):
+            raise InvalidArgument(
+                f"0 as {column} would not be stored, the server counts up instead: leave it out "
+                "(or, where it does not count, say autoincrement=False in the model)"
+            )
+        back = _received(sent)
+        if read is not None:
+            back = read(back)
+        equality: Any = type(value).__eq__
+        if back != value and equality is not object.__eq__:
+            raise InvalidArgument(
+                f"{column} is part of the primary key, and {kind!r} would make a "
+                f"{type(back).__name__} of this {type(value).__name__}, or spell it otherwise: "
+                "write it as it is read back"
+            )
 
     return check
 
 
-def keeper(column: sa.Column[Any]) -> Callable[[Any], bool]:
-    """Return what tells whether the column keeps a value as it is, so that it is found again."""
-    dialect = _dialect()
-    store = _storing(column.type, dialect)
-    bind = column.type._cached_bind_processor(dialect)  # noqa: SLF001
-
-    def keeps(value: Any) -> bool:
-        if store is None or value is None:
-            return True
-        try:
-            store(value if bind is None else bind(value))
-        except _Changed:
-            return False
-        except Exception:  # noqa: BLE001  # the statement will tell what the type refuses
-            return True
-        return True
-
-    return keeps
+def _is_zero(sent: Any) -> bool:
+    """Return whether the server takes the value for 0, perhaps after it was rounded."""
+    try:
+        return bool(abs(Decimal(sent)) < _HALF)
+    except (InvalidOperation, TypeError, ValueError):
+        return False
 
 
-@functools.cache
-def _dialect() -> Dialect:
-    return mysql.dialect()
-
-
-class _Changed(Exception):
-    """The column would keep another value."""
-
-
-class _Unknown(Exception):
-    """Nobody knows here what the column keeps; the server may refuse the value."""
-
-
-def _storing(decorated: Any, dialect: Dialect) -> Store | None:  # noqa: C901
-    """Return what tells the value that the driver reads back after one was sent.
-
-    It raises `_Changed` where that is another one. None is returned where nobody knows.
-    """
-    kind = decorated._unwrapped_dialect_impl(dialect)  # noqa: SLF001
-    name = kind.__visit_name__
-    digits = 6 - (getattr(kind, "fsp", None) or 0)
-    if name == "SET":
-        return None
-    if name == "YEAR":
-        return _year
-    if isinstance(kind, sa.Integer):
-        return _whole
-    if isinstance(kind, sa.Float):
-        return functools.partial(_float, kind)
-    if isinstance(kind, sa.Numeric):
-        return functools.partial(_decimal, kind.scale or 0)
-    if name in {"ENUM", "enum"} and getattr(kind, "native_enum", True):
-        return lambda sent: _same(sent, is_same=sent in kind.enums)
-    if isinstance(kind, sa.String):
-        return functools.partial(_text, kind)
-    if isinstance(kind, sa.BINARY):
-        length = kind.length or 1
-        return lambda sent: _same(sent, is_same=isinstance(sent, bytes) and len(sent) >= length)
-    if isinstance(kind, sa.Date):
-        return _date
-    if isinstance(kind, sa.DateTime):
-        return functools.partial(_point_in_time, 10**digits)
-    if isinstance(kind, sa.Time):
-        return functools.partial(_time, 10**digits)
-    return (lambda sent: sent) if isinstance(kind, sa.Uuid) else None
-
-
-def _same(sent: Any, *, is_same: bool) -> Any:
-    if not is_same:
-        raise _Changed
+def _received(sent: Any) -> Any:
+    """Return what the driver makes of the value when it is read; a TIME is a timedelta then."""
+    if isinstance(sent, dt.time):
+        return dt.datetime.combine(dt.date.min, sent) - dt.datetime.min
     return sent
-
-
-def _number(sent: Any) -> Decimal:
-    """Return the number that the server takes the value for."""
-    if not isinstance(sent, int | float | str | Decimal):
-        raise _Unknown
-    try:
-        number = Decimal(repr(sent) if isinstance(sent, float) else sent)
-    except InvalidOperation:
-        raise _Unknown from None
-    if not number.is_finite():
-        raise _Unknown
-    return number
-
-
-def _decimal(scale: int, sent: Any) -> Decimal:
-    number = _number(sent)
-    try:
-        stored = number.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP, _EXACT)
-    except InvalidOperation:
-        raise _Unknown from None
-    return _same(stored, is_same=stored == number)  # type: ignore[no-any-return]
-
-
-def _whole(sent: Any) -> int:
-    return int(_decimal(0, sent))
-
-
-def _year(sent: Any) -> int:
-    year = _whole(sent)
-    # One or two digits are years of our time, but a number 0 is the year 0000.
-    return _same(year, is_same=year > 99 or (year == 0 and not isinstance(sent, str)))  # type: ignore[no-any-return]
-
-
-def _float(kind: Any, sent: Any) -> float:
-    number = float(_number(sent))
-    if kind.scale is not None:
-        _decimal(kind.scale, number)
-    is_single = kind.__visit_name__ in {"FLOAT", "float"} and (kind.precision or 0) <= 24
-    if is_single:
-        # Compared as it is stored, and read with six digits.
-        try:
-            single = struct.unpack("f", struct.pack("f", number))[0]
-        except OverflowError:
-            raise _Unknown from None
-        if single != number or float(f"{single:.6g}") != number:
-            raise _Changed
-    return number
-
-
-def _text(kind: Any, sent: Any) -> str:
-    if not isinstance(sent, str):
-        raise _Changed
-    stored = sent
-    if kind.length is not None and not stored[kind.length :].strip(" "):
-        stored = stored[: kind.length]
-    if kind.__visit_name__ in {"CHAR", "NCHAR"}:
-        stored = stored.rstrip(" ")
-    return _same(sent, is_same=len(stored) == len(sent))  # type: ignore[no-any-return]
-
-
-def _date(sent: Any) -> dt.date:
-    if isinstance(sent, dt.datetime):
-        return _same(sent.date(), is_same=sent.time() == dt.time())  # type: ignore[no-any-return]
-    return _from_text(dt.date, sent)  # type: ignore[no-any-return]
-
-
-def _point_in_time(unit: int, sent: Any) -> dt.datetime:
-    if isinstance(sent, dt.date) and not isinstance(sent, dt.datetime):
-        return dt.datetime.combine(sent, dt.time())
-    point = _from_text(dt.datetime, sent)
-    return _same(point.replace(tzinfo=None), is_same=point.microsecond % unit == 0)  # type: ignore[no-any-return]
-
-
-def _time(unit: int, sent: Any) -> dt.timedelta:
-    passed = sent
-    if not isinstance(sent, dt.timedelta):
-        time = _from_text(dt.time, sent).replace(tzinfo=None)
-        passed = dt.datetime.combine(dt.date.min, time) - dt.datetime.min
-    return _same(passed, is_same=passed.microseconds % unit == 0)  # type: ignore[no-any-return]
-
-
-def _from_text(kind: Any, sent: Any) -> Any:
-    """Return a date or a time; one that is sent as text, from that."""
-    if isinstance(sent, kind):
-        return sent
-    try:
-        return kind.fromisoformat(sent)
-    except (TypeError, ValueError):
-        raise _Unknown from None

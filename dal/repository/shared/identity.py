@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select
 from sqlalchemy.orm import Mapper
 
 from dal.errors import InvalidArgument
-from dal.model.checks import decorated
+from dal.model.checks import decorated, server_type
 
 _ACCEPTED: dict[type[Any], tuple[type[Any], ...]] = {
     int: (int,),
@@ -65,9 +65,8 @@ def _exact_types(mapper: Mapper[Any]) -> tuple[frozenset[type[Any]], ...]:
 
 
 def _exact_types_of(kind: Any) -> frozenset[type[Any]]:
-    while isinstance(kind, sa.TypeDecorator):
-        kind = kind.impl_instance
-    types = next((types for base, types in _EXACT if isinstance(kind, base)), frozenset())
+    bare = server_type(kind)
+    types = next((types for base, types in _EXACT if isinstance(bare, base)), frozenset())
     return types | {uuid.UUID}
 
 

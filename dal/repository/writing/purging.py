@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement
 
 from dal.database import Database
 from dal.errors import UsageError
+from dal.model.checks import server_type
 from dal.repository.shared.conditions import checked_conditions, checked_limit
 from dal.repository.shared.identity import key_names, keys_condition, mapper_of_one_table
 from dal.repository.shared.reach import writing
@@ -126,9 +127,7 @@ _NOT_WALKED = (sa.Enum, sa.Text, sa.Float)
 
 def _can_be_walked(column: Any) -> bool:
     """Return whether the server compares and finds the key as it is sorted and read."""
-    kind: Any = column.type
-    while isinstance(kind, sa.TypeDecorator):
-        kind = kind.impl_instance
+    kind = server_type(column.type)
     is_exact = not isinstance(kind, sa.Numeric) or kind.asdecimal
     is_sorted = isinstance(kind, _WALKED) and not isinstance(kind, _NOT_WALKED)
     return is_sorted and kind.__visit_name__ != "SET" and is_exact and not column.nullable

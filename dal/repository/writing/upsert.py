@@ -92,7 +92,6 @@ class Upsert(Source[Row]):
             return Upserted(rows=0, changed=0, inserted=0, unchanged=0)
         check_inserted(mapper, checked)
         _check_key_is_whole(names, given)
-        _check_key_is_kept(mapper, names, given)
         _check_other_keys(mapper, columns, set(checked[0]))
         taken = _taken(mapper, columns, given[0], update)
         from sqlalchemy.dialects.mysql import insert  # noqa: PLC0415  # `import dal` does without
@@ -134,8 +133,8 @@ class Upsert(Source[Row]):
 
         Raises:
             InvalidArgument: `key` is not unique, or a value in it is None, of another type than its
-                column, or (where no row has it) one that the column would change; an unknown
-                attribute, the version, or one that is in `key`, too.
+                column, or one that the column would change; an unknown attribute, the version, or
+                one that is in `key`, too.
             DuplicateKey: another unique key of the row is taken; only this call is undone.
             ForeignKeyViolation, CheckViolation, NotNullViolation, DataTooLong, OutOfRange: the
                 table refuses the row; only this call is undone.
@@ -155,7 +154,6 @@ class Upsert(Source[Row]):
         found = self.session.scalars(query).first()
         if found is not None:
             return found, False
-        _check_key_is_kept(mapper, list(key), [key])
         row = self.model(**values)
         try:
             with savepoint(self.session):
@@ -174,23 +172,6 @@ def _check_key_is_whole(names: Sequence[str], rows: Sequence[Mapping[str, Any]])
         for name in names:
             if row.get(name) is None:
                 raise InvalidArgument(f"{name} is in the key, so every row has a value for it")
-
-
-def _check_key_is_kept(
-    mapper: Mapper[Any], names: Sequence[str], rows: Sequence[Mapping[str, Any]]
-) -> None:
-    """Raise where the server would store another key: it would meet a row that nobody named."""
-    from dal.engine.keys import keeper  # noqa: PLC0415  # `import dal` does without
-
-    for name in names:
-        column = columns_of(mapper)[name]
-        keeps = keeper(column)
-        for row in rows:
-            if not keeps(row[name]):
-                raise InvalidArgument(
-                    f"{name} is in the key, and {column.type!r} would store another value than "
-                    f"this {type(row[name]).__name__}: write it as it is read back"
-                )
 
 
 def _check_other_keys(
