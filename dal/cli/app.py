@@ -7,6 +7,7 @@ import click
 from dal.cli.completion import completion
 from dal.cli.doctor import doctor
 from dal.cli.invoke import invoke
+from dal.cli.migrate import migrate
 
 
 @click.group(
@@ -15,7 +16,7 @@ from dal.cli.invoke import invoke
 )
 @click.version_option(package_name="lambda-dal", message="dal %(version)s")
 def dal() -> None:
-    """Data access from AWS Lambda to MySQL: look at a server, try a function.
+    """Data access from AWS Lambda to MySQL: look at a server, try a function, rehearse.
 
     The address of the database comes from the environment, as in the function itself:
     DATABASE_URL=mysql://USER:PASSWORD@HOST:3306/DATABASE, or DB_HOST, DB_PORT, DB_USER,
@@ -25,10 +26,11 @@ def dal() -> None:
     Examples:
       dal doctor --concurrency 200
       dal invoke app:create_user event.json
+      dal migrate plan --strict
 
     Colours are for terminals alone; NO_COLOR=1 turns them off.
     """
 
 
-for command in (doctor, invoke, completion):
+for command in (doctor, invoke, migrate, completion):
     dal.add_command(command)

@@ -2,6 +2,10 @@
 
 import contextlib
 import io
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from alembic import command
@@ -108,3 +112,62 @@ def execute(connection, *statements):
         for statement in statements:
             cursor.execute(statement)
         return list(cursor.fetchall())
+
+
+class Project:
+    """A directory with models and migrations over `run()`, for the commands themselves."""
+
+    def __init__(self, path, environment, models="import sqlalchemy as sa\nfrom dal import Base\n"):
+        self.path = path
+        self.environment = environment
+        (path / "migrations" / "versions").mkdir(parents=True)
+        (path / "models.py").write_text(models)
+        self.write_env()
+        (path / "migrations" / "script.py.mako").write_text(TEMPLATE)
+        (path / "alembic.ini").write_text(
+            "[alembic]\nscript_location = %(here)s/migrations\nprepend_sys_path = %(here)s\n"
+            "path_separator = os\n"
+        )
+
+    def write_env(self, keywords="", before=""):
+        (self.path / "migrations" / "env.py").write_text(
+            f"{before}\nfrom dal.migrate import run\nfrom models import Base\n\n"
+            f"run(Base.metadata{keywords})\n"
+        )
+
+    def revision(self, number, body, down="pass"):
+        """Write a revision by hand."""
+        previous = f"r{number - 1}" if number > 1 else None
+        indented = "\n    ".join(body.strip().splitlines())
+        (self.path / "migrations" / "versions" / f"r{number}.py").write_text(
+            f'"""Change {number}."""\nimport sqlalchemy as sa\nfrom alembic import op\n'
+            f"revision = 'r{number}'\ndown_revision = {previous!r}\n\n\n"
+            f"def upgrade():\n    {indented}\n\n\ndef downgrade():\n    {down}\n"
+        )
+
+    def statements(self, number, *sqls):
+        self.revision(number, "\n".join(f"op.execute({sql!r})" for sql in sqls))
+
+    def command(self, *arguments, check=True, **environment):
+        """Run `alembic ...` or `dal ...` in the directory."""
+        name, *rest = arguments
+        done = subprocess.run(
+            [Path(sys.executable).with_name(name), *rest],
+            cwd=self.path,
+            env={"PATH": os.environ["PATH"], **self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def alembic(self, *arguments, **options):
+        return self.command("alembic", *arguments, **options)
+
+    def plan(self, *arguments, check=False, **options):
+        """Return what `dal migrate plan --json` says, and its exit code."""
+        done = self.command("dal", "migrate", "plan", "--json", *arguments, check=check, **options)
+        assert done.stdout.startswith("{"), done.stdout + done.stderr
+        return json.loads(done.stdout), done.returncode

@@ -79,9 +79,11 @@ class TestTheCommand:
         told = f"dal: {package} is not installed; pip install 'lambda-dal[cli]'\n"
         assert done.stderr == told
 
-    @pytest.mark.parametrize("command", ["doctor", "invoke", "completion"])
+    @pytest.mark.parametrize(
+        "command", ["doctor", "invoke", "completion", "migrate init", "migrate plan"]
+    )
     def test_teaches_by_examples_and_exit_codes(self, command):
-        told = run(command, "--help").stdout
+        told = run(*command.split(), "--help").stdout
         assert "Examples:" in told
         assert "Exit codes:" in told
         assert all(len(line) <= 100 for line in told.splitlines())
