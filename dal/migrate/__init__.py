@@ -9,8 +9,18 @@ run(Base.metadata)
 
 from dal.migrate.failure import MigrationFailed
 from dal.migrate.lock import AnotherDeployer
-from dal.migrate.repeatable import repeatable
+from dal.migrate.revision.allow import allow
+from dal.migrate.revision.one_alter import one_alter
+from dal.migrate.revision.repeatable import repeatable
 from dal.migrate.run import run
 from dal.migrate.settings import MigrationSettings
 
-__all__ = ["AnotherDeployer", "MigrationFailed", "MigrationSettings", "repeatable", "run"]
+__all__ = [
+    "AnotherDeployer",
+    "MigrationFailed",
+    "MigrationSettings",
+    "allow",
+    "one_alter",
+    "repeatable",
+    "run",
+]

@@ -12,6 +12,8 @@ from dal.errors import Error, UsageError
 from dal.migrate.journal.steps import number_of, short, without_value
 from dal.migrate.journal.table import Row
 
+_LOCK_WAIT_TIMEOUT = 1205
+
 
 class MigrationFailed(Error, CommandError):
     """A revision stopped. The message has all of it in some five lines; `__cause__` is the error.
@@ -81,13 +83,24 @@ def failed(
 
 def _text(error: BaseException) -> str:
     original = getattr(error, "orig", None) or error
-    if isinstance(error, Error):
+    if number_of(error) == _LOCK_WAIT_TIMEOUT:
+        text, named = "the lock was not granted in time (MySQL error 1205)", " [LockWaitTimeout]"
+    elif isinstance(error, Error):
         text, named = str(error), f" [{type(error).__name__}]"
     elif number := number_of(error):
         text, named = f"{without_value(str(original.args[-1]))} (MySQL error {number})", ""
     else:
         text, named = f"{type(error).__name__}: {error}", ""
-    return " ".join(text.split()) + named
+    return " ".join(text.split()) + named + "".join(f"; {note}" for note in _notes(error))
+
+
+def _notes(error: BaseException | None) -> list[str]:
+    """Return the notes of what was raised and of its causes, such as who held a lock."""
+    found: list[str] = []
+    while error is not None:
+        found += getattr(error, "__notes__", [])
+        error = error.__cause__
+    return found
 
 
 def _place(error: BaseException, path: str) -> str:
@@ -105,6 +118,8 @@ def _advice(row: Row | None, number: int | None, done: int) -> str:
     at = f": it goes on at statement {done + 1}." if done else "."
     if row is None:
         return f"Fix it, {again}{at}"
+    if number == _LOCK_WAIT_TIMEOUT:
+        return f"Let that transaction end, or raise DAL_MIGRATE_PATIENCE, {again}{at}"
     if number is not None and 2000 <= number < 3000:
         return (
             "The connection is gone. Run the same command again: it finds out whether the server "

@@ -13,24 +13,29 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
 from dal.errors import UsageError
+from dal.migrate.ddl.sending import Sender
 from dal.migrate.failure import MigrationFailed, failed
 from dal.migrate.journal.kinds import Kind, kind_of
 from dal.migrate.journal.steps import Steps, as_current, current_steps, short
 from dal.migrate.journal.table import Journal
 from dal.migrate.settings import MigrationSettings
-from dal.migrate.waiting import patiently
 
 
 class Guard:
     """What stands around each revision."""
 
     def __init__(
-        self, connection: Connection, journal: Journal, settings: MigrationSettings
+        self,
+        connection: Connection,
+        journal: Journal,
+        settings: MigrationSettings,
+        check_time: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._driver: Any = connection.connection.dbapi_connection
         self._journal = journal
-        self._settings = settings
+        self._send_ddl = Sender(self._driver, settings)
+        self._check_time = check_time
 
     # Around Alembic's steps -----------------------------------------------------------------------
 
@@ -53,6 +58,7 @@ class Guard:
             steps = self._steps(step)
             try:
                 with as_current(steps):
+                    steps.begin()
                     code(**arguments)
                     steps.finish()
             except Exception as error:
@@ -83,6 +89,7 @@ class Guard:
             rows=rows,
             who=who(),
             send_ddl=self._send_ddl,
+            check_time=self._check_time,
         )
 
     def _failed(self, error: Exception, steps: Steps, step: Any) -> MigrationFailed:
@@ -168,9 +175,6 @@ class Guard:
             return False
         steps.execute(cursor, sql, run, parameters, many=many)
         return True
-
-    def _send_ddl(self, cursor: Any, sql: str, run: Callable[[str], Any]) -> None:  # noqa: ARG002
-        patiently(lambda: run(sql), sql, self._settings.patience)
 
 
 def _refuse_changes(sql: str) -> None:

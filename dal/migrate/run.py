@@ -123,7 +123,12 @@ def _online(
         cursor.execute("SET lock_wait_timeout = %s", (settings.lock_wait,))
     driver.commit()
     journal = Journal(driver, quoted_journal(configuration, database))
-    guard = Guard(connection, journal, settings)
+    guard = Guard(
+        connection,
+        journal,
+        settings,
+        context.config.attributes.get("check_time", lambda: None),
+    )
     context.configure(
         connection=connection,
         fn=guard.around(options["fn"]),

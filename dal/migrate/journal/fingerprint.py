@@ -48,19 +48,19 @@ _DATABASES = (
 _ACCOUNTS = {"USER", "ROLE", "GRANT", "REVOKE"}
 
 
-def fingerprint(cursor: Any, sql: str) -> str:
-    """Return a hash of the definitions of everything that `sql` names.
+def fingerprint(cursor: Any, sql: str, here: str | None) -> str:
+    """Return a hash of the definitions of everything that `sql`, in the database `here`, names.
 
     A procedure, or what was prepared, may name anything: then of all tables.
     """
     words = tokens(sql)
-    parts = list(_definitions(cursor, words, everything=kind_of(sql) is Kind.OPAQUE))
+    parts = list(_definitions(cursor, words, here, everything=kind_of(sql) is Kind.OPAQUE))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _definitions(cursor: Any, words: list[str], *, everything: bool) -> Iterator[str]:
-    cursor.execute("SELECT DATABASE()")
-    (here,) = cursor.fetchone()
+def _definitions(
+    cursor: Any, words: list[str], here: str | None, *, everything: bool
+) -> Iterator[str]:
     if everything:
         words = [*words, *_LISTED, *_every_table(cursor, here)]
     names = sorted(_names(words))

@@ -50,14 +50,15 @@ class Steps:
         way: str,
         rows: list[Row],
         who: str,
-        send_ddl: Callable[[Any, str, Callable[[str], Any]], Any],
+        send_ddl: Callable[[str, Callable[[str], Any]], bool],
+        check_time: Callable[[], None] = lambda: None,
     ) -> None:
         """Take the driver's connection, and the rows that an earlier run left."""
         self.connection = connection
         self.journal = journal
         self.revision, self.way = revision, way
         self._before = {row.step: row for row in rows}
-        self._last_done = max((row.step for row in rows if row.is_done), default=0)
+        self._last_done = 0
         self._step = 0
         self._reads: list[tuple[str, str | None]] = []
         self._who = who
@@ -66,12 +67,34 @@ class Steps:
         #: The last statement that failed, and how.
         self.failure: tuple[Row, Exception] | None = None
         self._many = False
+        self._collected: list[str] | None = None
+        self.check_time = check_time
         self._is_open = True  # journalling; closed inside repeatable()
 
     @property
     def has_begun(self) -> bool:
         """Whether the revision has sent a change."""
         return self._step > 0
+
+    def begin(self) -> None:
+        """Find out how far the earlier run came.
+
+        Raises:
+            Unsure: it cannot be told.
+        """
+        for row in self._before.values():
+            self._settle(row)
+        done = (row.step for row in self._before.values() if row.is_done)
+        self._last_done = max(done, default=0)
+
+    @contextlib.contextmanager
+    def collecting(self) -> Iterator[list[str]]:
+        """Collect the definitions that the block sends, in place of sending them."""
+        was, self._collected = self._collected, []
+        try:
+            yield self._collected
+        finally:
+            self._collected = was
 
     @contextlib.contextmanager
     def not_journalled(self) -> Iterator[None]:
@@ -97,22 +120,26 @@ class Steps:
             raise UsageError(
                 "the server undid the whole transaction, and the revision went on all the same"
             ) from self._lost
+        self.check_time()
         kind = kind_of(sql)
-        if kind is Kind.SESSION or not self._is_open:
-            self._session(cursor, sql, kind, run)
+        if self._collected is not None and kind in {Kind.DDL, Kind.DML, Kind.OPAQUE}:
+            self._collected.append(sql.replace("%", "%%") if parameters is None else sql)
+            reads.answer(cursor, 0, None)
+        elif kind is Kind.SESSION or not self._is_open:
+            self._session(sql, kind, run)
         elif kind is Kind.READ:
             self._read(cursor, sql, run, parameters)
         else:
             self._change(cursor, sql, kind, run, parameters)
 
-    def _session(self, cursor: Any, sql: str, kind: Kind, run: Callable[[str], Any]) -> None:
+    def _session(self, sql: str, kind: Kind, run: Callable[[str], Any]) -> None:
         words = [word.upper() for word in tokens(sql)[:2]]
         if words and words[0] == "LOCK" and words[1:] in (["TABLES"], ["TABLE"]):
             # Under LOCK TABLES only what is named can be written, and so must the journal be.
             head, word, tail = sql.partition(tokens(sql)[1])
             sql = f"{head}{word} {self.journal.name} WRITE,{tail}"
         if kind is Kind.DDL:
-            self._send_ddl(cursor, sql, run)
+            self._send_ddl(sql, run)
         else:
             self._watched(run, sql)
 
@@ -149,15 +176,14 @@ class Steps:
         before = self._before.get(row.step)
         if before is not None and before.is_done:
             self._check_same(before, row)
+            if before.state == "applied":
+                row.state, row.affected = "done", 0
+                self._commit(row)
             reads.answer(cursor, before.affected or 0, before.last_id)
         elif before is not None and before.errno and row.step < self._last_done:
             # The revision went on after this error, and so it does again.
             kind_of_error = error_map.get(before.errno, pymysql.OperationalError)
             raise kind_of_error(before.errno, before.error)
-        elif before is not None and self._was_applied(before, row):
-            row.state, row.affected = "done", 0
-            self._commit(row)
-            reads.answer(cursor, 0, None)
         else:
             by_kind = {Kind.DML: self._dml, Kind.DDL: self._ddl, Kind.OPAQUE: self._opaque}
             try:
@@ -193,27 +219,24 @@ class Steps:
             f"resolve {self.revision} {now.step} --done"
         )
 
-    def _was_applied(self, before: Row, now: Row) -> bool:
-        """Return whether the interrupted statement took effect all the same.
+    def _settle(self, row: Row) -> None:
+        """Find out whether a statement that was interrupted took effect all the same.
 
         Raises:
-            Changed: it is another statement now, after it was applied.
             Unsure: it cannot be told.
         """
-        if before.state not in {"running", "inside"} or before.position is not None:
-            return False
-        with self.connection.cursor() as other:
-            is_changed = before.fingerprint != fingerprint(other, before.statement)
-        is_call = before.state == "inside" and "CALL" in before.statement.upper()
-        if is_call or (not is_changed and _swaps(before.statement)):
+        if row.state not in {"running", "inside"} or row.position is not None:
+            return
+        with self.connection.cursor() as cursor:
+            is_changed = row.fingerprint != fingerprint(cursor, row.statement, row.here)
+        is_call = row.state == "inside" and "CALL" in row.statement.upper()
+        if is_call or (not is_changed and _swaps(row.statement)):
             raise Unsure(
-                f"statement {now.step} was interrupted, and may be applied or not: "
-                f"{short(before.statement)} Look, and then: dal migrate resolve {self.revision} "
-                f"{now.step} --done (or --again)"
+                f"statement {row.step} was interrupted, and may be applied or not: "
+                f"{short(row.statement)} Look, and then: dal migrate resolve {self.revision} "
+                f"{row.step} --done (or --again)"
             )
-        if is_changed:
-            self._check_same(before, now)
-        return is_changed
+        row.state = "applied" if is_changed else "running"
 
     def _dml(self, cursor: Any, row: Row, run: Callable[[str], Any]) -> None:
         begins = bool(self.connection.get_autocommit())
@@ -239,14 +262,12 @@ class Steps:
             self.connection.commit()
 
     def _ddl(self, cursor: Any, row: Row, run: Callable[[str], Any]) -> None:
-        with self.connection.cursor() as other:
-            row.fingerprint = fingerprint(other, row.statement)
+        self._take_fingerprint(row)
         self._commit(row)  # and all that was written before, as the DDL itself would
-        self._announced(cursor, row, lambda: self._send_ddl(cursor, row.statement, run))
+        self._announced(cursor, row, lambda: self._send_ddl(row.statement, run))
 
     def _opaque(self, cursor: Any, row: Row, run: Callable[[str], Any]) -> None:
-        with self.connection.cursor() as other:
-            row.fingerprint = fingerprint(other, row.statement)
+        self._take_fingerprint(row)
         self._commit(row)
         begins = bool(self.connection.get_autocommit())
         if begins:
@@ -256,10 +277,16 @@ class Steps:
         self.journal.write(row)
         self._announced(cursor, row, lambda: self._watched(run, row.statement))
 
+    def _take_fingerprint(self, row: Row) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute("SELECT DATABASE()")
+            row.here = cursor.fetchone()[0]
+            row.fingerprint = fingerprint(cursor, row.statement, row.here)
+
     def _announced(self, cursor: Any, row: Row, send: Callable[[], Any]) -> None:
         is_opaque = row.state == "inside"
         try:
-            send()
+            is_sent = send() is not False
         except Exception as error:
             with contextlib.suppress(Exception):  # it is in the journal as running, and that stays
                 if is_opaque:
@@ -269,6 +296,8 @@ class Steps:
                     row.state = "inside"
                 self._commit(row)
             raise
+        if not is_sent:
+            reads.answer(cursor, 0, None)
         row.state, row.affected, row.last_id = "done", cursor.rowcount, cursor.lastrowid
         self._commit(row)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-State = Literal["running", "done", "failed", "inside"]
+State = Literal["running", "done", "failed", "inside", "applied"]
 
 _NO_SUCH_TABLE = 1146
 
@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS {table} (
   digest VARCHAR(64) NOT NULL,
   statement MEDIUMTEXT NOT NULL,
   state VARCHAR(7) NOT NULL,
+  here VARCHAR(64),
   fingerprint VARCHAR(64),
   affected BIGINT,
   last_id BIGINT UNSIGNED,
@@ -37,7 +38,8 @@ CREATE TABLE IF NOT EXISTS {table} (
 ) ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
 """
 _COLUMNS = (
-    *("revision", "way", "step", "digest", "statement", "state", "fingerprint", "affected"),
+    *("revision", "way", "step", "digest", "statement", "state", "here"),
+    *("fingerprint", "affected"),
     *("last_id", "`reads`", "position", "errno", "error", "session", "who"),
 )
 _NAMES, _MARKS = ", ".join(_COLUMNS), ", ".join(["%s"] * len(_COLUMNS))
@@ -55,8 +57,11 @@ class Row:
     digest: str
     #: Its text, without the parameters: they are data.
     statement: str
-    #: "running": a DDL was sent; "inside": a procedure was, and has committed since.
+    #: "running": a DDL was sent; "inside": a procedure was, and has committed since; "applied": it
+    #: was interrupted, and took effect.
     state: State
+    #: The database that was in use.
+    here: str | None = None
     fingerprint: str | None = None
     affected: int | None = None
     last_id: int | None = None
@@ -73,7 +78,7 @@ class Row:
     @property
     def is_done(self) -> bool:
         """Whether it is not to be sent again."""
-        return self.state == "done"
+        return self.state in {"done", "applied"}
 
 
 class Journal:
@@ -125,7 +130,7 @@ class Journal:
         """Write a row, in place of one for the same statement; the caller commits."""
         values = [
             *(row.revision, row.way, row.step, row.digest, row.statement, row.state),
-            *(row.fingerprint, row.affected, row.last_id),
+            *(row.here, row.fingerprint, row.affected, row.last_id),
             json.dumps(row.reads) if row.reads else None,
             None if row.position is None else json.dumps(row.position),
             *(row.errno, row.error, row.session, row.who),

@@ -1,0 +1,1 @@
+"""How a definition is sent: without copying, without blocking, with short waits."""

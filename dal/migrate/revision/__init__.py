@@ -1,0 +1,1 @@
+"""What a revision imports from `dal.migrate`."""
