@@ -122,6 +122,7 @@ class Database:
                 scope.complete()
                 unit.outcome = scope.outcome
             finally:
+                unit.fate = scope.fate
                 scope.close()  # an interrupt may strike between any two of these lines
         scope.run_callbacks()
 

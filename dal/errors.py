@@ -24,6 +24,10 @@ Error:
          ├─ ConnectError           no connection was made; nothing began
          │   └─ AccessDenied, UnknownDatabase, TooManyConnections, TLSError
          ├─ ConnectionLost         the transaction went with the connection
+         ├─ ProtocolError          an answer that breaks MySQL's protocol; the connection is closed
+         ├─ ResultTooLarge         an answer above `max_result_bytes`; the connection is closed
+         ├─ StatementTooLarge      a statement above the server's `max_allowed_packet`
+         ├─ UndecodableValue       a value that is not of its column's type; the scope goes on
          ├─ CommitOutcomeUnknown   COMMIT was sent, its answer never came
          ├─ Deadlock, WriteConflict, LockTableFull, LockWaitTimeout, LockNotAvailable
          ├─ StatementTimeout, StatementInterrupted
@@ -76,15 +80,19 @@ __all__ = [
     "NotNullViolation",
     "OutOfRange",
     "PayloadMismatch",
+    "ProtocolError",
     "ReadOnlyScope",
+    "ResultTooLarge",
     "RollbackOnly",
     "ScopeEnded",
     "StaleVersion",
     "StatementInterrupted",
     "StatementTimeout",
+    "StatementTooLarge",
     "TLSError",
     "TooManyConnections",
     "TransactionControl",
+    "UndecodableValue",
     "UnencodableAnswer",
     "UnflushedChanges",
     "UnknownDatabase",
@@ -309,6 +317,45 @@ class ConnectionLost(DatabaseError, exc.OperationalError):
     transaction_lost = True
 
 
+class ProtocolError(DatabaseError, exc.InternalError):
+    """The server's answer is none by MySQL's protocol: broken, or not MySQL's. COMMIT was not sent.
+
+    The connection is closed, and the transaction went with it. Not transient: who answers so once
+    will do so again.
+    """
+
+    connection_invalidated = True
+    transaction_lost = True
+
+
+class ResultTooLarge(DatabaseError, exc.OperationalError):
+    """An answer, or one row of a stream, has more bytes than `max_result_bytes`.
+
+    The rest is not read: the connection is closed, and the transaction went with it.
+    """
+
+    connection_invalidated = True
+    transaction_lost = True
+
+
+class StatementTooLarge(DatabaseError, exc.OperationalError):
+    """The statement is larger than the server's `max_allowed_packet` (1153).
+
+    The server closes the connection then, and the transaction goes with it. Not transient.
+    """
+
+    connection_invalidated = True
+    transaction_lost = True
+
+
+class UndecodableValue(DatabaseError, exc.DataError):
+    """A value is not what its column's type promises, such as text of another character set.
+
+    Names the column and its type, never the value. The statement did its work, the rest of the
+    answer was read, and the scope goes on.
+    """
+
+
 class CommitOutcomeUnknown(DatabaseError, exc.OperationalError):
     """COMMIT was sent, and no answer came that says what became of it: perhaps it is stored.
 
@@ -428,6 +475,7 @@ NAMED: dict[int, type[Error]] = {
     3024: StatementTimeout,
     1969: StatementTimeout,  # MariaDB's max_statement_time
     1317: StatementInterrupted,
+    1153: StatementTooLarge,
     1047: ConnectionLost,
     1053: ConnectionLost,
     1290: ConnectionLost,  # see DEMOTED

@@ -33,13 +33,14 @@ _NUMBERS: dict[str, type[int] | type[float]] = {
     "lock_wait_timeout": int,
     "idle_timeout": int,
     "max_statement_bytes": int,
+    "max_result_bytes": int,
     "slow_statement": float,
     "max_idle_seconds": int,
     "max_age_seconds": int,
 }
 _MAY_BE_NONE = {"statement_timeout", "idle_timeout", "slow_statement"}
 _LOWEST = {int: 1, float: 0.001}
-_HIGHEST = {"port": 65535}
+_HIGHEST = {"port": 65535, "max_result_bytes": 2**40}
 # The tests' own, and those of dal.migrate, which reads them itself.
 _OF_OTHERS = ("DAL_TEST_", "DAL_MIGRATE_")
 _SHORTEST_KEY = 16
@@ -83,6 +84,8 @@ class Settings:
             server's own.
         max_statement_bytes: Bytes that a statement of many rows may have; more are sent as
             several. Behind RDS Proxy 16,000: a longer one pins its connection.
+        max_result_bytes: Bytes that a result may have on the wire; of a stream, one row. As objects
+            of Python it takes several times as much.
         report: "log" writes a line for each unit of work to the logger `dal.report`, "emf" writes
             it to stdout in CloudWatch's embedded metric format; "off", the default, nothing.
         slow_statement: Seconds from which on a statement is reported to the logger `dal.slow`,
@@ -114,6 +117,7 @@ class Settings:
     lock_wait_timeout: int = 2
     idle_timeout: int | None = 60
     max_statement_bytes: int = 1_000_000
+    max_result_bytes: int = 256_000_000
     report: Report = "off"
     slow_statement: float | None = None
     pool: Pool = "none"

@@ -15,9 +15,10 @@ from pymysql.constants import ER
 from sqlalchemy.engine import ExceptionContext
 
 from dal import errors
-from dal.wire.network.channel import TimedOut
+from dal.wire.network.channel import TimedOut, TooMuch
 from dal.wire.network.connect_failed import ConnectFailed
 from dal.wire.network.tls import RDS_BUNDLE
+from dal.wire.session.rows import Malformed, Undecodable
 from dal.wire.session.transactions import CommitUnanswered
 
 _KEY = re.compile(r"for key '(?:(?P<table>[^'.]+)\.)?(?P<constraint>[^']+)'$")
@@ -50,6 +51,7 @@ _ADVICE: dict[type[errors.Error], str] = {
     errors.ReadOnlyScope: "open the scope, or the handler, without read_only",
     errors.StatementInterrupted: "somebody ended it by KILL QUERY",
     errors.StatementTimeout: "make the statement faster or raise statement_timeout",
+    errors.StatementTooLarge: "send less at once, or raise it on the server",
     errors.ConnectionLost: "what was not committed is lost; run the whole unit of work again",
 }
 
@@ -97,7 +99,9 @@ def name_the_error(context: ExceptionContext) -> BaseException | None:
     if owner:
         # The connection told of what failed in sending or answering; this is what failed in
         # fetching, and the interrupt after which SQLAlchemy drops the connection.
-        if isinstance(original, pymysql.Error) or not isinstance(original, Exception):
+        # Of a value that cannot be decoded it does not hear: nothing failed on the server.
+        is_drivers = isinstance(original, pymysql.Error) and not isinstance(original, Undecodable)
+        if is_drivers or not isinstance(original, Exception):
             owner.statement_failed(original, context.statement or "")
         shown = named or context.sqlalchemy_exception or original
         owner.raised_as(original, shown)
@@ -142,6 +146,23 @@ def named_error(original: BaseException, statement: str | None = None) -> errors
         return None
     number = original.args[0] if original.args and isinstance(original.args[0], int) else 0
     text = str(original.args[-1]) if original.args else ""
+    named = _own_error(original, number, text, statement)
+    if named is not None:
+        return named
+    kind = errors.NAMED.get(number)
+    if isinstance(original, TimedOut):
+        kind, text = errors.StatementTimeout, "the server did not answer in time"
+    elif isinstance(original, pymysql.InterfaceError) and number == 0:
+        kind, text = errors.ConnectionLost, "the connection is closed"
+    elif number in _SAID_BY_TEXT and _SAID_BY_TEXT[number] not in text:
+        kind = None
+    return None if kind is None else _server_error(kind, number, text, statement)
+
+
+def _own_error(
+    original: pymysql.Error, number: int, text: str, statement: str | None
+) -> errors.Error | None:
+    """Return the error for one of `dal.wire`'s own; None for those of PyMySQL."""
     if isinstance(original, ConnectFailed):
         return _connect_error(original, number, text)
     if isinstance(original, CommitUnanswered):
@@ -151,19 +172,26 @@ def named_error(original: BaseException, statement: str | None = None) -> errors
             "key",
             errno=number,
         )
+    lost = "the connection is closed and what was not committed is lost"
     if isinstance(original, TimedOut) and original.deadline_passed:
         return errors.DeadlineExceeded(
-            "the deadline passed; the connection is closed and what was not committed is lost",
+            "the deadline of the scope passed (deadline=, or the invocation's time less its "
+            f"reserve); {lost}",
             statement=statement,
         )
-    kind = errors.NAMED.get(number)
-    if isinstance(original, TimedOut):
-        kind, text = errors.StatementTimeout, "the server did not answer in time"
-    elif isinstance(original, pymysql.InterfaceError) and number == 0:
-        kind, text = errors.ConnectionLost, "the connection is closed"
-    elif number in _SAID_BY_TEXT and _SAID_BY_TEXT[number] not in text:
-        kind = None
-    return None if kind is None else _server_error(kind, number, text, statement)
+    if isinstance(original, Malformed):
+        return errors.ProtocolError(
+            f"the answer breaks MySQL's protocol ({text}); {lost}", statement=statement
+        )
+    if isinstance(original, TooMuch):
+        return errors.ResultTooLarge(
+            f"{text}, which is all that max_result_bytes (DAL_MAX_RESULT_BYTES) allows; {lost}; "
+            "read fewer rows at once, by page() or stream(), or raise it",
+            statement=statement,
+        )
+    if isinstance(original, Undecodable):
+        return errors.UndecodableValue(f"{text}; HEX() of it shows the bytes", statement=statement)
+    return None
 
 
 def _server_error(
@@ -187,10 +215,9 @@ def _server_error(
 
 
 def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Error:
-    settings = original.settings
     if original.stage == "deadline":
         return errors.DeadlineExceeded(
-            f"the deadline passed while connecting to MySQL at {settings.host}:{settings.port}"
+            f"the deadline passed while connecting to MySQL at {original.address}"
         )
     kind = original.kind
     if number in _FOR_THE_ADMINISTRATOR:
@@ -215,7 +242,7 @@ def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Er
     if isinstance(original.__cause__, ssl.SSLCertVerificationError):
         text = f"its certificate is not trusted: {original.__cause__.verify_message}"
     error = kind(
-        f"cannot connect to MySQL at {settings.host}:{settings.port}: {text}; {advice}",
+        f"cannot connect to MySQL at {original.address}: {text}; {advice}",
         errno=number,
     )
     lasts = original.stage in {"name", "rsa"} or number == ER.USER_LIMIT_REACHED

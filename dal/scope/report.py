@@ -22,16 +22,19 @@ Write = Callable[[Line], object]
 class Unit:
     """One unit of work, all its attempts together."""
 
-    __slots__ = ("error", "outcome", "tally")
+    __slots__ = ("error", "fate", "outcome", "tally")
 
     def __init__(self) -> None:
         self.tally = Tally()
         self.outcome: Outcome = "unused"
+        #: What became of the COMMIT of the last attempt; None where none left.
+        self.fate: Literal["committed", "unknown"] | None = None
         self.error: str | None = None
 
     def fail(self, error: BaseException) -> None:
-        """Note what ended it."""
-        self.outcome = "unknown" if isinstance(error, CommitOutcomeUnknown) else "failed"
+        """Note what ended it: an exit may do so while COMMIT is pending, or after it."""
+        is_unknown = isinstance(error, CommitOutcomeUnknown)
+        self.outcome = self.fate or ("unknown" if is_unknown else "failed")
         self.error = type(error).__name__
 
 

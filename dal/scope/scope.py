@@ -21,7 +21,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast
 
 import pymysql
 import sqlalchemy.exc
@@ -392,11 +392,23 @@ class Scope:
                     self._ask()
                 else:
                     self._commit()
-        except BaseException:
+        except BaseException as error:
             self._roll_back()
+            if self.fate == "unknown" and not isinstance(error, Exception):
+                log.error(  # the exit leaves as it is, and says nothing of it
+                    "%s came while COMMIT was pending: the transaction may or may not be stored",
+                    type(error).__name__,
+                )
             raise
         finally:
             self.close()
+
+    @property
+    def fate(self) -> Literal["committed", "unknown"] | None:
+        """What became of COMMIT, if it left, whatever was raised since; None where it did not."""
+        if self._driver is not None and self._driver.has_committed:
+            return "committed"
+        return "unknown" if self._driver is not None and self._driver.is_commit_open else None
 
     @property
     def outcome(self) -> Outcome:

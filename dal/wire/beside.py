@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
 
 from pymysql.constants import COMMAND
 
 from dal.wire.deadline import Deadline
 from dal.wire.purpose import Purpose, connecting_for
 from dal.wire.session.login import LoggedIn
+
+#: Seconds to find out why a connection was lost.
+_LIMIT = 1.0
 
 
 class Beside(LoggedIn):
@@ -30,9 +33,14 @@ class Beside(LoggedIn):
         self.send_together(*((COMMAND.COM_QUERY, text.encode()) for text in statements))
         self.read_answers(len(statements))
 
-    def ask(self, statement: str) -> Any:
-        """Return the first value of the first row."""
-        with self.cursor() as cursor:
-            cursor.execute(statement)
-            (value, *_) = cursor.fetchone()
-        return value
+
+def largest_packet(other: Login, deadline: Deadline) -> int | None:
+    """Return the `max_allowed_packet` of the server of `other`; None where it cannot be asked."""
+    try:
+        with contextlib.closing(Beside(other, min(_LIMIT, deadline.remaining()))) as asking:
+            cursor = asking.cursor()
+            cursor.execute("SELECT @@max_allowed_packet")
+            (value,) = cursor.fetchone()
+            return int(value)
+    except Exception:  # noqa: BLE001  # whatever it is, the statement failed by another error
+        return None

@@ -72,6 +72,11 @@ class Connection(Transactions):
 
         kill(self, sql.decode(self.encoding, "ignore"))
 
+    def _largest_packet(self) -> int | None:
+        from dal.wire.beside import largest_packet  # noqa: PLC0415  # for what is seldom
+
+        return largest_packet(self, self.purpose.deadline)
+
     def drop(self) -> None:
         """Close the socket if it is open still, without a word to the server."""
         self._force_close()

@@ -7,6 +7,7 @@ where PyMySQL expects its socket and gives each wait only what is left of one de
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import socket
@@ -22,6 +23,9 @@ from dal.wire.network import tls
 from dal.wire.purpose import Purpose
 from dal.wire.tally import Tally
 
+#: Bytes of everything that a server may say until the session stands; a login has some hundred.
+_WHILE_CONNECTING = 1_000_000
+
 
 class TimedOut(pymysql.OperationalError):
     """A wait ended before the server answered. No OSError: PyMySQL would make 2013 of it."""
@@ -30,6 +34,19 @@ class TimedOut(pymysql.OperationalError):
         super().__init__(CR.CR_SERVER_LOST, "no answer in time")
         #: Whether it was the scope's deadline that cut the wait short, not its own limit.
         self.deadline_passed = deadline_passed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return functools.partial(TimedOut, deadline_passed=self.deadline_passed), ()
+
+
+class TooMuch(pymysql.OperationalError):
+    """An answer is larger than it may be."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(CR.CR_MALFORMED_PACKET, f"the answer has more than {limit:,} bytes")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pymysql.OperationalError, self.args
 
 
 class Channel:
@@ -48,13 +65,15 @@ class Channel:
         #: Where the round trips are counted.
         self.tally = Tally()
         self._has_asked = False
+        #: Bytes that the next answer, or the next row of a stream, may have.
+        self.most = _WHILE_CONNECTING
+        #: Bytes that came since the reader was made.
+        self.received = 0
         #: The first error of the socket; PyMySQL keeps only its text.
         self.failure: Exception | None = None
         self.allow(limit)
         #: The address that answered, of all that `host` has.
         self.peer = host
-        #: Bytes that came since the reader was made.
-        self.received = 0
         self._reader: io.BufferedReader | None = None
         self._socket = self._connect(host, port)
 
@@ -89,6 +108,11 @@ class Channel:
         """Give everything from now on `seconds` together."""
         self._expires_at = time.monotonic() + seconds
         self._silence = math.inf
+        self.allow_bytes()
+
+    def allow_bytes(self) -> None:
+        """Let what comes from now on have `most` bytes."""
+        self._full_at = self.received + self.most
 
     def allow_each(self, seconds: float) -> None:
         """Give every single wait from now on `seconds` of its own."""
@@ -127,6 +151,9 @@ class Channel:
         except OSError as error:
             self._failed(error)
         self.received += size
+        if self.received > self._full_at:
+            self.failure = TooMuch(self.most)
+            raise self.failure
         if size and self._has_asked:
             self._has_asked = False
             self.tally.round_trips += 1
@@ -178,6 +205,7 @@ class Channel:
     def makefile(self, mode: str) -> io.BufferedReader:  # noqa: ARG002
         """Return a buffered reader; closing it leaves the channel open, as a socket's does."""
         self.received = 0
+        self.allow_bytes()
         self._reader = io.BufferedReader(_Reader(self), 65536)
         return self._reader
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import ssl
+from typing import Any
 
 import pymysql
 from pymysql.constants import CR, ER
@@ -13,21 +15,32 @@ from dal.settings import Settings
 from dal.wire.network.channel import TimedOut
 
 
+class WantsRSA(pymysql.OperationalError):
+    """The server wants the password under a key that it shows, without TLS."""
+
+    def __init__(self) -> None:
+        super().__init__(CR.CR_AUTH_PLUGIN_ERR, "the server wants the password under its RSA key")
+
+
 class ConnectFailed(pymysql.OperationalError):
     """The driver's error while connecting, with the stage that it came from."""
 
     def __init__(
-        self, errno: int, message: str, stage: str, settings: Settings, *, may_pass: bool
+        self, errno: int, message: str, stage: str, address: str, *, may_pass: bool
     ) -> None:
         super().__init__(errno, message)
         self.stage = stage
-        self.settings = settings
+        self.address = address
         #: Whether it only ran out of time.
         self.is_timeout = False
         #: Whether the server, or the account, has no connection left at this moment.
         self.is_full = may_pass and errno in _FULL
         #: Whether the same try may succeed a moment later.
         self.may_pass = may_pass
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        known = functools.partial(ConnectFailed, may_pass=self.may_pass)
+        return known, (*self.args, self.stage, self.address), self.__dict__
 
     @property
     def kind(self) -> type[ConnectError]:
@@ -56,8 +69,8 @@ def connect_failed(
         number, stage = CR.CR_SSL_CONNECTION_ERROR, "tls"
     elif isinstance(failure, socket.gaierror):
         stage, may_pass = "name", failure.errno == socket.EAI_AGAIN
-    elif isinstance(error, RuntimeError) and "cryptography" in text:
-        number, stage = CR.CR_AUTH_PLUGIN_ERR, "rsa"
+    elif isinstance(error, WantsRSA):
+        (number, text), stage = error.args, "rsa"
     elif isinstance(error, pymysql.Error) and error.args and isinstance(error.args[0], int):
         number, text = error.args[0], str(error.args[-1])
         may_pass = number in _MAY_PASS
@@ -65,6 +78,7 @@ def connect_failed(
             may_pass = False  # what the account may do in an hour: waiting seconds does not help
     elif stage == "greeting":
         stage = "protocol"
-    failed = ConnectFailed(number, text, stage, settings, may_pass=may_pass)
+    address = f"{settings.host}:{settings.port}"
+    failed = ConnectFailed(number, text, stage, address, may_pass=may_pass)
     failed.is_timeout = isinstance(failure, TimedOut)
     return failed

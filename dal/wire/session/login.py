@@ -22,7 +22,7 @@ from dal.credentials import Login
 from dal.errors import UsageError
 from dal.settings import Settings
 from dal.wire.network.channel import Channel
-from dal.wire.network.connect_failed import connect_failed
+from dal.wire.network.connect_failed import WantsRSA, connect_failed
 from dal.wire.network.tls import context_for
 from dal.wire.purpose import Owner, current_purpose
 from dal.wire.session.literals import CONVERSIONS, Literals
@@ -81,10 +81,13 @@ class LoggedIn(Literals):
         self.owner: Owner | None = None
         #: Whether a COMMIT of this connection was answered.
         self.has_committed = False
+        #: Whether a COMMIT left, and nothing says what became of it.
+        self.is_commit_open = False
         #: Whether anything was sent since the last COMMIT or ROLLBACK.
         self.has_work = False
         self._renew_at = math.inf
         self._sent: str | bytes = b""
+        self._size = 0  # of the last statement, on the wire
         self._sent_at: float | None = None  # None once its first answer has come
         self._is_in_doubt = False
 
@@ -126,6 +129,7 @@ class LoggedIn(Literals):
             self._get_server_information()
             stage = "login"
             self._request_authentication()
+            channel.most = self.settings.max_result_bytes
             stage = "session"
             self._set_session()
         except Exception as error:  # noqa: BLE001  # whatever a stranger's greeting provokes
@@ -179,6 +183,17 @@ class LoggedIn(Literals):
                 CR.CR_SERVER_GONE_ERROR,
                 "the server had ended the session, or sent what nobody asked for",
             )
+
+    # PyMySQL takes a key from the server and sends the password under it, without TLS: to whoever
+    # answers there.
+    @property
+    def server_public_key(self) -> None:
+        """None: a key of the server's is not taken."""
+
+    @server_public_key.setter
+    def server_public_key(self, key: bytes | None) -> None:
+        if key is not None:
+            raise WantsRSA
 
     def _next_renewal(self) -> float:
         is_bounded = self.purpose.deadline.remaining() < math.inf

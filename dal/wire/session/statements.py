@@ -5,18 +5,46 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import pymysql
-from pymysql.constants import COMMAND, CR
+from pymysql.constants import COMMAND, CR, ER
 from pymysql.cursors import Cursor
 
 from dal.errors import UsageError, is_servers
 from dal.wire.network.channel import TimedOut
 from dal.wire.session.cursors import whole
 from dal.wire.session.login import LoggedIn
-from dal.wire.session.rows import Result
+from dal.wire.session.rows import Malformed, Result, Undecodable
 from dal.wire.session.state import limits_again
+
+#: Seconds before the deadline from which on a limit of the server's is the deadline's: it is set to
+#: the same moment, in whole milliseconds, by another clock.
+AT_THE_DEADLINE = 0.05
+
+# Bytes of a statement from which on a lost connection may come of its size.
+_PERHAPS_TOO_LARGE = 65_536
+
+# A statement's limit (of MariaDB as well), and that of a lock.
+_WAITED_TOO_LONG = {3024, 1969, 1205}
+
+
+def _number(error: BaseException) -> object:
+    """Return the driver's number of an error; None where it has none."""
+    return error.args[0] if isinstance(error, pymysql.Error) and error.args else None
+
+
+def _is_raised_in_reading(error: Exception) -> bool:
+    """Return whether the driver, or this package, raised it, and no signal handler of the user's.
+
+    PyMySQL raises what Python does where an answer is not what it expects: an IndexError, an
+    AssertionError, a struct.error, an `Exception` even.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    name = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
+    return name.startswith(("pymysql.", "dal.wire."))
 
 
 class Statements(LoggedIn):
@@ -33,14 +61,18 @@ class Statements(LoggedIn):
                 self._renew_limits()
             self._start_clock()
             self.has_work = True
+            self._size = len(sql) + 1
             self._is_in_doubt |= command != COMMAND.COM_QUERY
             self._sent_at = time.monotonic()
             super()._execute_command(command, sql)
         except BaseException as error:
             if isinstance(error, TimedOut):
                 self._force_close()  # PyMySQL does so after an OSError
-            self._failed(error, sql)
-            raise
+            failure = self._told_of_size(error)
+            self._failed(failure, sql)
+            if failure is error:
+                raise
+            raise failure from error
         self._sent = sql[:64]
 
     def _check_order(self) -> None:
@@ -138,10 +170,14 @@ class Statements(LoggedIn):
         # As PyMySQL's _read_query_result, but for the class.
         self._result = None
         result = Result(self)
-        if unbuffered:
-            result.init_unbuffered_query()
-        else:
-            result.read()
+        try:
+            if unbuffered:
+                result.init_unbuffered_query()
+            else:
+                result.read()
+        except Undecodable:
+            self._result = result  # others may follow it, which are read before the next statement
+            raise
         self._result = result
         if result.server_status is not None:
             self.server_status = result.server_status
@@ -155,25 +191,85 @@ class Statements(LoggedIn):
         try:
             answer = read()
         except BaseException as error:
-            is_answer = isinstance(error, pymysql.Error) and is_servers(error.args[0])
-            if not is_answer:
-                self._force_close()  # the rest of the answer would be taken for that to the next
-            if isinstance(error, pymysql.Error):
+            failure = self._understood(error)
+            if isinstance(failure, pymysql.Error):
                 self._sent_at = None  # this was the answer, or none will come
-            self._failed(error, self._sent)
+            self._failed(failure, self._sent)
             # Not the driver's own COMMIT and ROLLBACK, which are str: let them come to their end.
             # Not behind a proxy, whose numbers are not the server's.
             sent = self._sent
             if isinstance(error, TimedOut) and isinstance(sent, bytes) and not self.settings.proxy:
                 self._gave_up(sent)
-            raise
+            if failure is error:
+                raise
+            raise failure from None
         finally:
             if sent_at is not None:
                 self.purpose.tally.waited(self._sent, time.monotonic() - sent_at)
         self._sent_at = None
         return answer
 
+    def stream_failed(self, error: BaseException) -> NoReturn:
+        """Raise what an error means that was met while rows of a stream were read."""
+        failure = self._understood(error)
+        self._failed(failure, self._sent)
+        if failure is error:
+            raise error
+        raise failure from None
+
+    def _understood(self, met: BaseException) -> BaseException:
+        """Return what an error means that was met while an answer was read.
+
+        Closes, unless the answer came whole: the rest would be taken for the next one's.
+        """
+        if isinstance(met, Undecodable):
+            return met
+        error: BaseException = self._told_of_size(met)
+        if is_servers(_number(error)):
+            is_at_the_end = self.purpose.deadline.remaining() <= AT_THE_DEADLINE
+            if is_at_the_end and _number(error) in _WAITED_TOO_LONG:
+                error = TimedOut(deadline_passed=True)
+            return error
+        self._force_close()
+        if isinstance(error, pymysql.Error):
+            has_no_number = isinstance(error, pymysql.InternalError)
+            if has_no_number or _number(error) == CR.CR_COMMANDS_OUT_OF_SYNC:
+                error = Malformed(str(error))
+        elif isinstance(error, Exception) and _is_raised_in_reading(error):
+            error = Malformed(f"{type(error).__name__} in reading it")
+        return error
+
+    def _told_of_size(self, error: BaseException) -> BaseException:
+        """Return what to raise for `error` where the statement may have been too large.
+
+        The server says 1153 and closes while more of the statement comes, so that the client
+        may find the connection reset instead.
+        https://dev.mysql.com/doc/refman/8.4/en/packet-too-large.html
+        """
+        number, text = _number(error), f"a statement of {self._size:,} bytes"
+        is_lost = number in {CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
+        is_large = self._size >= _PERHAPS_TOO_LARGE and not isinstance(error, TimedOut)
+        if number != ER.NET_PACKET_TOO_LARGE and not (is_lost and is_large):
+            return error
+        self._force_close()
+        largest = self._largest_packet() if is_lost else 0
+        if largest is None:
+            text = f"{error}, at {text}: or it is larger than max_allowed_packet"
+        elif self._size <= largest:
+            return error
+        else:
+            number = ER.NET_PACKET_TOO_LARGE
+            text += f" is larger than max_allowed_packet, {largest:,}".removesuffix(", 0")
+        told: BaseException = pymysql.OperationalError(number, text)
+        return told
+
+    def _largest_packet(self) -> int | None:
+        """Return the server's `max_allowed_packet`; None where it cannot be asked."""
+        return None
+
     def _failed(self, error: BaseException, sql: str | bytes) -> None:
+        if isinstance(error, Undecodable):
+            return  # the server did all that it was told, and the next answer is the next one's
         self._is_in_doubt = True
         if self.owner is not None:
             self.owner.statement_failed(error, sql)

@@ -13,7 +13,7 @@ class CommitUnanswered(pymysql.OperationalError):
     """COMMIT was sent whole, and no answer came that says what became of it."""
 
 
-def _is_refusal(error: Exception) -> bool:
+def _is_refusal(error: BaseException) -> bool:
     """Return whether this is the server's answer that COMMIT has surely rolled back."""
     if not isinstance(error, pymysql.Error) or not error.args:
         return False
@@ -41,22 +41,30 @@ class Transactions(Statements):
             CommitUnanswered: COMMIT left and its answer did not come: outcome unknown.
             pymysql.Error: it did not leave, or the server refused it: not committed.
         """
-        # A send that fails leaves nothing in the kernel's buffer: those few bytes never left.
-        self._execute_command(COMMAND.COM_QUERY, "COMMIT")
+        has_left = False
         try:
+            self._execute_command(COMMAND.COM_QUERY, "COMMIT")
+            has_left = True
             answer = self._read_ok_packet()
             if answer.affected_rows or answer.server_status & _IS_NONE:
                 self._force_close()
                 raise pymysql.OperationalError(
                     CR.CR_COMMANDS_OUT_OF_SYNC, "what came is the answer to another statement"
                 )
-        except Exception as error:
-            if _is_refusal(error):
+            self.has_committed = True
+        except BaseException as error:
+            if not has_left:
+                # A send that fails leaves nothing in the kernel's buffer: those few bytes never
+                # left. An exit may have struck on either side of the send.
+                has_left = self._sent_at is not None and not isinstance(error, pymysql.Error)
+            if not has_left or _is_refusal(error):
                 raise
-            raise _unanswered(error) from error
+            self.is_commit_open = not self.has_committed
+            if isinstance(error, Exception):
+                raise _unanswered(error) from error
+            raise
         self.purpose.tally.commits += 1
         self.has_work = False
-        self.has_committed = True
 
     def rollback(self) -> None:
         """Roll back; without a round trip where nothing was sent that could be undone."""

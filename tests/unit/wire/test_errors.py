@@ -44,6 +44,9 @@ LOST = {
     errors.LockTableFull,
     errors.StatementTimeout,
     errors.DeadlineExceeded,
+    errors.ProtocolError,
+    errors.ResultTooLarge,
+    errors.StatementTooLarge,
 }
 
 

@@ -17,6 +17,7 @@ from dal.wire.backoff import Backoff
 from dal.wire.connection import Connection
 from dal.wire.deadline import NEVER, Deadline
 from dal.wire.network.channel import Channel
+from dal.wire.network.connect_failed import WantsRSA
 from dal.wire.session.transactions import CommitUnanswered
 
 
@@ -233,6 +234,12 @@ SERVER_ERRORS = [
     (1105, "Information schema is changed, try again later", errors.WriteConflict, {}),
     *((number, "of TiDB", errors.ConnectionLost, {}) for number in range(9001, 9006)),
     (1317, "Query execution was interrupted", errors.StatementInterrupted, {}),
+    (
+        1153,
+        "Got a packet bigger than 'max_allowed_packet' bytes",
+        errors.StatementTooLarge,
+        {},
+    ),
     (1053, "Server shutdown in progress", errors.ConnectionLost, {}),
     (1047, "WSREP has not yet prepared node for application use", errors.ConnectionLost, {}),
     (1927, "Connection was killed", errors.ConnectionLost, {}),
@@ -711,10 +718,7 @@ class TestConnecting:
                 "DAL_TLS",
             ),
             (
-                RuntimeError(
-                    "'cryptography' package is required for sha256_password or "
-                    "caching_sha2_password auth methods"
-                ),
+                WantsRSA(),
                 "login",
                 errors.TLSError,
                 2061,
