@@ -225,7 +225,7 @@ def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Er
     elif kind is errors.AccessDenied:
         advice = (
             "check DB_USER and DB_PASSWORD (or DATABASE_URL), and the user's grants"
-            if settings.credentials is None
+            if not original.has_credentials
             else "check what DAL_CREDENTIALS names, and the user's grants"
         )
     elif kind is errors.UnknownDatabase:

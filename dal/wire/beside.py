@@ -34,7 +34,7 @@ class Beside(LoggedIn):
         self.read_answers(len(statements))
 
 
-def largest_packet(other: Login, deadline: Deadline) -> int | None:
+def largest_packet(other: LoggedIn, deadline: Deadline) -> int | None:
     """Return the `max_allowed_packet` of the server of `other`; None where it cannot be asked."""
     try:
         with contextlib.closing(Beside(other, min(_LIMIT, deadline.remaining()))) as asking:

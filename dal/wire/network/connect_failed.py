@@ -26,11 +26,14 @@ class ConnectFailed(pymysql.OperationalError):
     """The driver's error while connecting, with the stage that it came from."""
 
     def __init__(
-        self, errno: int, message: str, stage: str, address: str, *, may_pass: bool
+        self, errno: int, message: str, stage: str, settings: Settings, *, may_pass: bool
     ) -> None:
         super().__init__(errno, message)
         self.stage = stage
-        self.address = address
+        # Of the settings only what may travel: they hold a password, or what gives one.
+        self.address = f"{settings.host}:{settings.port}"
+        #: Whether the login is what `credentials` names.
+        self.has_credentials = settings.credentials is not None
         #: Whether it only ran out of time.
         self.is_timeout = False
         #: Whether the server, or the account, has no connection left at this moment.
@@ -39,8 +42,7 @@ class ConnectFailed(pymysql.OperationalError):
         self.may_pass = may_pass
 
     def __reduce__(self) -> tuple[Any, ...]:
-        known = functools.partial(ConnectFailed, may_pass=self.may_pass)
-        return known, (*self.args, self.stage, self.address), self.__dict__
+        return functools.partial(ConnectFailed.__new__, ConnectFailed), self.args, self.__dict__
 
     @property
     def kind(self) -> type[ConnectError]:
@@ -78,7 +80,6 @@ def connect_failed(
             may_pass = False  # what the account may do in an hour: waiting seconds does not help
     elif stage == "greeting":
         stage = "protocol"
-    address = f"{settings.host}:{settings.port}"
-    failed = ConnectFailed(number, text, stage, address, may_pass=may_pass)
+    failed = ConnectFailed(number, text, stage, settings, may_pass=may_pass)
     failed.is_timeout = isinstance(failure, TimedOut)
     return failed
