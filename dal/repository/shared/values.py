@@ -102,6 +102,8 @@ def checked_rows(mapper: Mapper[Any], rows: Iterable[Mapping[str, Any]]) -> list
             if kind not in sound[name] or (
                 kind is str and not (value.isascii() and value[-1:] != " ")
             ):
+                if is_expression(value):
+                    raise InvalidArgument(f"{name} is a value here, not a SQL expression")
                 checks[name](value)
         checked.append({**extra, **{keys[name]: value for name, value in row.items()}})
     return checked
