@@ -298,5 +298,7 @@ def _deadline(seconds: float | None) -> Deadline:
     if seconds is None:
         return NEVER
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
-        raise InvalidArgument(f"deadline is seconds from now, 0 or more, not {seconds!r}")
+        raise InvalidArgument(
+            f"deadline is seconds from now, 0 or more, not {type(seconds).__name__}"
+        )
     return NEVER if seconds == math.inf else Deadline(seconds)

@@ -55,5 +55,7 @@ def checked_attempts(attempts: object) -> int:
         InvalidArgument: it is not a whole number from 1 up.
     """
     if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
-        raise InvalidArgument(f"attempts is a whole number from 1 up, not {attempts!r}")
+        raise InvalidArgument(
+            f"attempts is a whole number from 1 up, not {type(attempts).__name__}"
+        )
     return attempts

@@ -245,7 +245,9 @@ class Scope:
         """Call `callback` once the work is committed, with no scope active."""
         self.check()
         if not callable(callback):
-            raise errors.InvalidArgument(f"after_commit() wants a callable, not {callback!r}")
+            raise errors.InvalidArgument(
+                f"after_commit() wants a callable, not {type(callback).__name__}"
+            )
         self._callbacks.append(callback)
 
     def before_commit(self, write: Write, item: object) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select
 from sqlalchemy.orm.interfaces import ORMOption
 
 from dal.errors import InvalidArgument, MultipleFound, NotFound
-from dal.repository.reading.loading import entities
+from dal.repository.reading.loading import checked_options, entities
 from dal.repository.reading.locks import Lock, locked
 from dal.repository.shared.conditions import Order, checked_conditions, checked_limit, checked_order
 from dal.repository.shared.identity import identity_values, select_by_key
@@ -44,8 +44,8 @@ class Reading(Source[Row]):
         """
         query, parameters = self._one_by_key
         values = identity_values(self.model, identity)
-        if options:
-            query = query.options(*options)
+        if options != ():
+            query = query.options(*checked_options(options))
         rows = self._fetched(locked(query, lock), dict(zip(parameters, values, strict=True)))
         return rows[0] if rows else None
 
@@ -185,7 +185,12 @@ class Reading(Source[Row]):
         options: Sequence[ORMOption] = (),
         lock: Lock | None = None,
     ) -> list[Row]:
-        query = sa.select(self.model).where(*where).order_by(*order_by).options(*options)
+        query = (
+            sa.select(self.model)
+            .where(*where)
+            .order_by(*order_by)
+            .options(*checked_options(options))
+        )
         if limit is not None:
             query = query.limit(limit)
         return self._fetched(locked(query, lock))

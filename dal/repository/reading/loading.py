@@ -7,12 +7,29 @@ a word.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Result
+from sqlalchemy.sql.base import ExecutableOption
 
-from dal.errors import UsageError
+from dal.errors import InvalidArgument, UsageError
+
+
+def checked_options(options: object) -> Sequence[ExecutableOption]:
+    """Return the loader options.
+
+    Raises:
+        InvalidArgument: they are no list, or something in it is no option.
+    """
+    if not isinstance(options, list | tuple) or not all(
+        isinstance(option, ExecutableOption) for option in options
+    ):
+        raise InvalidArgument(
+            "options are a list of SQLAlchemy's, such as [selectinload(User.posts)]"
+        )
+    return options
 
 
 def entities(result: Result[Any], model: type[Any]) -> list[Any]:

@@ -36,7 +36,9 @@ def locked(query: Select[Any], lock: Lock | None) -> Select[Any]:
     if lock is None:
         return query
     if lock not in get_args(Lock):
-        raise InvalidArgument(f"lock is one of {', '.join(get_args(Lock))}; not {lock!r}")
+        raise InvalidArgument(
+            f"lock is one of {', '.join(get_args(Lock))}; not the given {type(lock).__name__}"
+        )
     strength, _, otherwise = lock.partition(" ")
     query = query.with_for_update(
         read=strength == "share",

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.orm.interfaces import ORMOption
 
 from dal.errors import InvalidArgument, NotFound
-from dal.repository.reading.loading import entities
+from dal.repository.reading.loading import checked_options, entities
 from dal.repository.reading.locks import Lock, locked
 from dal.repository.shared.identity import accepted_types, identity_values, is_exact, key_names
 from dal.repository.shared.room import that_fit
@@ -53,7 +53,9 @@ class Lookup(Source[Row]):
             InvalidArgument: not a list of keys, or one of them is none; no such lock.
         """
         if isinstance(identities, str | bytes | Mapping) or not isinstance(identities, Iterable):
-            raise InvalidArgument(f"get_many() wants a list of keys, not {identities!r}")
+            raise InvalidArgument(
+                f"get_many() wants a list of keys, not {type(identities).__name__}"
+            )
         keys = list(self._keys(identities))
         wanted = list(dict.fromkeys(keys))
         found: dict[_Key, Row] = {}
@@ -76,7 +78,7 @@ class Lookup(Source[Row]):
     def _by_key(
         self, keys: Sequence[_Key], options: Sequence[ORMOption], lock: Lock | None
     ) -> dict[_Key, Row]:
-        query = sa.select(self.model).where(self._among(keys)).options(*options)
+        query = sa.select(self.model).where(self._among(keys)).options(*checked_options(options))
         found = entities(self.session.execute(locked(query, lock)), self.model)
         return {sa.inspect(entity).identity: entity for entity in found}
 
@@ -95,7 +97,11 @@ class Lookup(Source[Row]):
             while rest and len(rest) != size:
                 size = len(rest)
                 place = sa.case(*((self._equal(key), n) for n, key in enumerate(rest)))
-                query = sa.select(self.model, place).where(self._among(rest)).options(*options)
+                query = (
+                    sa.select(self.model, place)
+                    .where(self._among(rest))
+                    .options(*checked_options(options))
+                )
                 for entity, n in self.session.execute(locked(query, lock)).unique():
                     found[rest[n]] = entity
                 rest = [key for key in rest if key not in found]
@@ -124,7 +130,9 @@ class Lookup(Source[Row]):
             if not is_plain:  # slower by far: for what needs a second look
                 key = identity_values(self.model, identity)
                 if not all(isinstance(value, Hashable) for value in key):
-                    raise InvalidArgument(f"{identity!r} is no key of {self.model.__name__}")
+                    raise InvalidArgument(
+                        f"{type(identity).__name__} is no key of {self.model.__name__}"
+                    )
             yield key
 
 

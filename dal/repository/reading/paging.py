@@ -14,7 +14,7 @@ from dal.database import Database
 from dal.errors import InvalidArgument
 from dal.repository.reading.cursor import Cursor
 from dal.repository.reading.keyset import Keyset
-from dal.repository.reading.loading import rows_with_entities
+from dal.repository.reading.loading import checked_options, rows_with_entities
 from dal.repository.shared.conditions import Order, checked_conditions, checked_limit
 from dal.repository.shared.reach import reading
 from dal.repository.shared.source import Row, Source
@@ -93,7 +93,11 @@ class Paging(Source[Row]):
             )
         # The position comes from the columns of the row: the entity's attributes may be deferred,
         # or, in a session of one's own, older than the row.
-        query = sa.select(self.model, *keyset.attributes).where(*conditions).options(*options)
+        query = (
+            sa.select(self.model, *keyset.attributes)
+            .where(*conditions)
+            .options(*checked_options(options))
+        )
         query = query.order_by(*keyset.order(backward=backward)).limit(limit + 1)
         found = rows_with_entities(self.session.execute(query), self.model)
         more = len(found) > limit

@@ -16,10 +16,10 @@ from dal.repository.shared.conditions import (
     checked_conditions,
     checked_limit,
     checked_order,
-    described,
 )
 from dal.repository.shared.reach import reading, within
 from dal.repository.shared.source import Row, Source
+from dal.repository.shared.wording import described
 
 
 class Projection(Source[Row]):

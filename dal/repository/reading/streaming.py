@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, orm
 from sqlalchemy.orm.interfaces import ORMOption
 
 from dal.repository.reading.keyset import Keyset
-from dal.repository.reading.loading import entities
+from dal.repository.reading.loading import checked_options, entities
 from dal.repository.shared.conditions import checked_conditions, checked_limit
 from dal.repository.shared.reach import reading
 from dal.repository.shared.source import Row, Source
@@ -51,7 +51,7 @@ class Streaming(Source[Row]):
         keyset = Keyset(self.model)
         conditions = checked_conditions(where, reading(self.model), or_all=True)
         query = sa.select(self.model).where(*conditions)
-        query = query.order_by(*keyset.order()).options(*options)
+        query = query.order_by(*keyset.order()).options(*checked_options(options))
         query = query.limit(checked_limit(chunk, name="chunk") + 1)
         return self._chunks(self.session, query, keyset=keyset, size=chunk)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime
 import functools
 import math
+import re
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -76,6 +77,9 @@ _UNFIT: dict[type[Any], tuple[type[Any], ...]] = {
     **dict.fromkeys(_NUMBER, (*_TEXT, *_MOMENT)),
     **dict.fromkeys((*_MOMENT, datetime.datetime), (*_NUMBER, bytes)),
 }
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?")
+_TIME = re.compile(r"-?\d{1,3}:[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?")
 
 # SQLAlchemy gives most of the server's functions no type: these return text, those what they are
 # given, and the last compare what they are given.
@@ -165,6 +169,10 @@ def _check_tuples(left: Any, right: Any) -> None:
             )
         for column, value in zip(columns.clauses, row, strict=True):
             _check_value(column, value)
+            # Of a row MySQL rounds the value to the column's type: (2, 'a') IN ((1.5, 'a')).
+            is_cut = isinstance(value, float | Decimal) and value != int(value)
+            if is_cut and _kind(column) is int:
+                raise InvalidArgument(f"{_described(column)} is int, not {type(value).__name__}")
 
 
 def _check_all(parts: list[Any]) -> None:
@@ -199,8 +207,25 @@ def _check_value(expression: Any, value: object) -> None:
         raise InvalidArgument(
             f"{_described(expression)} is {kind.__name__}, not {type(value).__name__}{known}"
         )
+    elif isinstance(value, str) and not _is_moment(value, kind):
+        raise InvalidArgument(
+            f"{_described(expression)} is {kind.__name__}, which this str does not read as"
+        )
     elif isinstance(value, float | Decimal) and not math.isfinite(value):
         raise InvalidArgument(f"{_described(expression)} meets a number that MySQL does not know")
+
+
+def _is_moment(text: str, kind: Any) -> bool:
+    """Return whether the server reads a text that meets dates or times; MariaDB takes any for 0."""
+    if kind in (datetime.time, datetime.timedelta):
+        return _TIME.fullmatch(text) is not None
+    if kind not in (datetime.date, datetime.datetime) or text.startswith("0000-00-00"):
+        return True
+    try:
+        datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return _DATE.fullmatch(text) is not None
 
 
 def _kind(expression: Any) -> type[Any] | None:

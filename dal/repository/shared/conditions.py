@@ -15,6 +15,7 @@ from dal.errors import InvalidArgument
 from dal.repository.shared.comparisons import check_comparisons, is_question
 from dal.repository.shared.identity import is_expression
 from dal.repository.shared.reach import Reach, within
+from dal.repository.shared.wording import described
 
 # What LIMIT takes, less what is added to it.
 _TOO_MANY = 2**63
@@ -115,15 +116,6 @@ def is_relationship(column: object) -> bool:
     return isinstance(column, QueryableAttribute) and isinstance(
         getattr(column, "property", None), RelationshipProperty
     )
-
-
-def described(given: object) -> str:
-    """Return what was given, in words that hold no value: an attribute, or a type."""
-    if isinstance(given, QueryableAttribute):
-        return str(given)
-    if isinstance(given, sa.TextClause):
-        return "text(): wrap raw SQL in literal_column()"
-    return f"{type(given).__name__}"
 
 
 def checked_limit(limit: object, *, name: str = "limit") -> int:

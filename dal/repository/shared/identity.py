@@ -90,7 +90,7 @@ def identity_values(model: type[Any], identity: object) -> tuple[Any, ...]:
     if isinstance(identity, Mapping):
         if set(identity) != set(key):
             raise InvalidArgument(
-                f"the key of {model.__name__} is {list(key)}, not {list(identity)}"
+                f"the key of {model.__name__} is {list(key)}, not the {len(identity)} names given"
             )
         values: Sequence[Any] = [identity[name] for name in key]
     elif isinstance(identity, tuple | list):
@@ -177,7 +177,7 @@ def _checked(value: Any, kinds: tuple[type[Any], ...], name: str) -> Any:
     is_one = isinstance(value, kinds) and not isinstance(value, bool)
     if value is None or is_expression(value) or not is_one:
         wanted = "a value" if kinds == (object,) else kinds[0].__name__
-        raise InvalidArgument(f"{name} is {wanted}, not {value!r}")
+        raise InvalidArgument(f"{name} is {wanted}, not {type(value).__name__}")
     return value
 
 

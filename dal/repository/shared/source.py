@@ -26,7 +26,9 @@ class Source(Generic[Row]):
                 f"{type(self).__name__} names no model: write class Users(Repository[User])"
             )
         if not isinstance(source, Database | orm.Session):
-            raise InvalidArgument(f"a repository wants a Database or a Session, not {source!r}")
+            raise InvalidArgument(
+                f"a repository wants a Database or a Session, not {type(source).__name__}"
+            )
         self._source = source
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -45,7 +47,8 @@ class Source(Generic[Row]):
                 model = arguments[0]
                 if not isinstance(sa.inspect(model, raiseerr=False), Mapper):
                     raise InvalidArgument(
-                        f"{cls.__name__}: Repository[...] wants a mapped class, not {model!r}"
+                        f"{cls.__name__}: Repository[...] wants a mapped class, not "
+                        f"{getattr(model, '__name__', type(model).__name__)}"
                     )
                 cls.model = model
 

@@ -13,6 +13,7 @@ from dal.errors import InvalidArgument
 from dal.model.checks import check_of, decorated
 from dal.repository.shared.identity import is_expression, key_names
 from dal.repository.shared.versions import first_version, version_name
+from dal.repository.shared.wording import shown_name
 
 
 def columns_of(mapper: Mapper[Any]) -> dict[str, sa.Column[Any]]:
@@ -53,7 +54,8 @@ def checked_changes(mapper: Mapper[Any], changes: object) -> dict[str, Any]:
     """
     if not isinstance(changes, Mapping) or not changes:
         raise InvalidArgument(
-            f"changes are a dictionary of attribute names and new values, not {changes!r}"
+            f"changes are a dictionary of attribute names and new values, not "
+            f"{type(changes).__name__}"
         )
     names = {
         attribute.key: attribute.columns[0]
@@ -95,7 +97,7 @@ def checked_rows(mapper: Mapper[Any], rows: Iterable[Mapping[str, Any]]) -> list
         elif row.keys() != names:
             raise InvalidArgument(
                 f"every row names what the first does; row {number} differs in "
-                f"{', '.join(sorted(map(str, names ^ set(row))))}"
+                f"{', '.join(sorted(map(shown_name, names ^ set(row))))}"
             )
         for name, value in row.items():
             kind = type(value)
@@ -157,7 +159,7 @@ def check_value(name: str, column: Any, value: object) -> None:
 def _checked_column(mapper: Mapper[Any], columns: Mapping[str, Any], name: object) -> Any:
     if not isinstance(name, str) or name not in columns:
         raise InvalidArgument(
-            f"{mapper.class_.__name__} has no column attribute {name!r}; it has "
+            f"{mapper.class_.__name__} has no column attribute {shown_name(name)!r}; it has "
             f"{', '.join(columns)}"
         )
     if name == version_name(mapper):

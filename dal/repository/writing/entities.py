@@ -205,7 +205,9 @@ class Writing(Source[Row]):
 
     def _checked_instances(self, rows: Iterable[Row]) -> list[Row]:
         if not isinstance(rows, Iterable) or isinstance(rows, Mapping):
-            raise InvalidArgument(f"rows are a list of {self.model.__name__}, not {rows!r}")
+            raise InvalidArgument(
+                f"rows are a list of {self.model.__name__}, not {type(rows).__name__}"
+            )
         added = list(rows)
         for row in added:
             if not isinstance(row, self.model):

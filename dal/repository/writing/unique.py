@@ -10,6 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapper
 
 from dal.errors import InvalidArgument
 from dal.repository.shared.values import columns_of, table_of
+from dal.repository.shared.wording import described, shown_name
 
 
 class UniqueKey(NamedTuple):
@@ -43,7 +44,7 @@ def checked_key(mapper: Mapper[Any], names: Iterable[str]) -> frozenset[sa.Colum
     for name in names:
         if name not in known:
             raise InvalidArgument(
-                f"{mapper.class_.__name__} has no column attribute {name!r}; it has "
+                f"{mapper.class_.__name__} has no column attribute {shown_name(name)!r}; it has "
                 f"{', '.join(known)}"
             )
         columns.add(known[name])
@@ -74,7 +75,7 @@ def attribute_names(mapper: Mapper[Any], attributes: object) -> list[str]:
         )
         if not is_mine:
             raise InvalidArgument(
-                f"columns are named as {mapper.class_.__name__}.name, not {attribute!r}"
+                f"columns are named as {mapper.class_.__name__}.name, not {described(attribute)}"
             )
         names.append(attribute.key)
     return names
