@@ -7,7 +7,7 @@ Every statement of SQLAlchemy comes through here: a flush, a repository's verbs,
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -33,14 +33,30 @@ class Compiler(MySQLCompiler_mysqldb):
     @memoized_property
     def _bind_processors(self) -> dict[str, Any]:
         found: dict[str, Any] = dict(super()._bind_processors)
+        given = dict(self._given())
         for bind, key in self.bind_names.items():
             if bind.type._is_tuple_type or bind in self.literal_execute_params:  # noqa: SLF001
                 continue
-            make = storing if bind._is_crud else comparing  # noqa: SLF001
-            process = make(bind.type, self.dialect, key, found.pop(key, None))
+            is_stored = bind._is_crud or bind.key in given  # noqa: SLF001
+            kind, make = given.get(bind.key, bind.type), storing if is_stored else comparing
+            process = make(kind, self.dialect, key, found.pop(key, None))
             if process is not None:
                 found[key] = process
         return found
+
+    def _given(self) -> Iterator[tuple[str, Any]]:
+        """Yield the parameters that are all that a column is given, and the columns' types."""
+        state: Any = self.compile_state
+        if not (self.isinsert or self.isupdate) or state is None:
+            return
+        values = list((state._dict_parameters or {}).items())  # noqa: SLF001
+        update = getattr(getattr(state.statement, "_post_values_clause", None), "update", None)
+        values += (update or {}).items()
+        columns = state.statement.table.c
+        for name, value in values:
+            column = columns.get(name) if isinstance(name, str) else name
+            if isinstance(value, sa.BindParameter) and isinstance(column, sa.Column):
+                yield value.key, column.type
 
     def visit_binary(self, binary: Any, *args: Any, **kw: Any) -> str:
         """Render an operation; a timedelta in it is a TIME where it is compared with one.
