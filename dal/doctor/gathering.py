@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from dal.doctor.facts import Account, Asked, Facts, Known, Transaction, Unreadable, Wait
 from dal.doctor.packages import uncompiled
 from dal.engine import Settings
+from dal.errors import Error
 
 # Of databases, tables, columns, routines, and of the server as a whole (manual, "Server Error
 # Message Reference").
@@ -74,6 +75,8 @@ def gather(
         try:
             return read()
         except sqlalchemy.exc.DBAPIError as error:
+            if isinstance(error, Error):  # a lost connection and its like
+                raise
             number = error.orig.args[0] if error.orig else None
             if number in _DENIED:
                 return Unreadable("this account may not look", advice)
