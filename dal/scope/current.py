@@ -19,6 +19,11 @@ def current_scope(database: object) -> Scope | None:
     return _scopes.get().get(database)
 
 
+def open_scopes() -> list[Scope]:
+    """Return the scopes that are open here, of all databases."""
+    return [scope for scope in _scopes.get().values() if scope.is_open_here]
+
+
 @contextlib.contextmanager
 def as_current(database: object, scope: Scope) -> Iterator[None]:
     """Make `scope` the current one of `database` inside the block."""

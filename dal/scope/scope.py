@@ -31,6 +31,7 @@ from sqlalchemy.engine import Connection, Engine
 from dal import errors
 from dal.engine.translate import named_error
 from dal.scope import savepoints, statements
+from dal.scope.ended import check_all_written, forget
 from dal.scope.report import Outcome
 from dal.scope.session import Session
 from dal.scope.watch import Watch
@@ -80,6 +81,8 @@ class Scope:
         self._rollback_asked = False
         self._savepoints = savepoints.Savepoints()
         self._callbacks: list[Callable[[], object]] = []
+        #: What was changed here and belongs to a scope that has ended.
+        self.changed_elsewhere: set[orm.InstanceState[Any]] = set()
         self._watch = Watch(read_only=read_only)
         self._greeting: str | None = None  # None where it may be a proxy's
         self._reading = statements.Reading()  # of the last statement
@@ -383,6 +386,7 @@ class Scope:
         Raises:
             the error that made the scope rollback-only; what the last flush or COMMIT raises.
             ReadOnlyScope: a read-only scope holds changes.
+            ScopeEnded: an object of an ended scope was changed, and no session has it.
             CommitOutcomeUnknown: COMMIT left, and its answer never came.
         """
         try:
@@ -390,6 +394,7 @@ class Scope:
                 self._roll_back()
             else:
                 self.session.flush()  # raises the first error; in a read-only scope any change
+                check_all_written(self.changed_elsewhere)
                 if self.read_only:
                     self._ask()
                 else:
@@ -491,12 +496,13 @@ class Scope:
             return
         try:
             if os.getpid() == self._process:
-                orm.Session.close(self.session)
+                self.session.end()
                 if self._connection is not None:
                     self._connection.close()
         except Exception as error:  # noqa: BLE001  # nothing is left to lose
             log.debug("closing failed, the socket is dropped: %s", error)
         finally:
             self._state = State.ENDED
+            forget(self.changed_elsewhere)
             if self._driver is not None:
                 self._driver.drop()

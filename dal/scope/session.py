@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sqlalchemy import event, orm
 from sqlalchemy.engine import Connection
 
-from dal.errors import ReadOnlyScope, UnflushedChanges
+from dal.errors import ReadOnlyScope, ScopeEnded, UnflushedChanges
+from dal.scope.ended import leave_behind, release
 from dal.scope.freshness import refresh_what_is_found
 from dal.scope.versions import refuse_versions_set_by_hand, stale_versions_named
 
 if TYPE_CHECKING:
     from dal.scope.scope import Scope
 
+
+_HAS_ENDED = "this scope has ended; load what you need inside it, or open a new one"
 
 # As many as SQLAlchemy's own commit() makes.
 _FLUSHES = 100
@@ -177,6 +180,37 @@ class Session(orm.Session):
         self._scope.refuse("session.close(): the scope closes at its end")
 
     reset = invalidate = close
+
+    def end(self) -> None:
+        """Close: from here on whatever is asked of this session raises `ScopeEnded`."""
+        states = self.identity_map.all_states()
+        try:
+            orm.Session.close(self)
+            leave_behind(self, states)
+        finally:
+            self.__class__ = _Ended
+
+    if not TYPE_CHECKING:
+
+        def _before_attach(self, state: Any, obj: Any) -> bool:
+            release(state)
+            return super()._before_attach(state, obj)
+
+        def _merge(self, state: Any, *args: Any, **options: Any) -> Any:
+            self._scope.changed_elsewhere.discard(state)
+            return super()._merge(state, *args, **options)
+
+
+class _Ended(Session):
+    """The session of a scope that has ended."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("__"):
+            return object.__getattribute__(self, name)
+        raise ScopeEnded(_HAS_ENDED)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise ScopeEnded(_HAS_ENDED)
 
 
 event.listen(Session, "do_orm_execute", refresh_what_is_found)

@@ -26,8 +26,18 @@ from dal.errors import STATEMENT_ONLY
 
 _OPTION = "dal_batches"
 _SAVEPOINT = "dal_rows"
-_TOKEN = re.compile(r"%\([^)]*\)s|`(?:[^`]|``)*`|'(?:[^'\\]|\\.|'')*'|\(|\)|\bVALUES\b")
-_PLACE = re.compile(r"%%|%(?:\((?P<name>[^)]*)\))?s")
+# In linear time: what begins and never ends is taken to the end, and nothing is given back.
+_TOKEN = re.compile(
+    r"""
+      %\([^()%]*+\)s
+    | `(?:[^`]|``)*+(?:`|\Z)
+    | '(?:[^'\\]|\\.|'')*+(?:'|\\?\Z)
+    | "(?:[^"\\]|\\.|"")*+(?:"|\\?\Z)
+    | \( | \) | \bVALUES\b
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_PLACE = re.compile(r"%%|%(?:\((?P<name>[^()%]*+)\))?s")
 
 
 # Not event.contains(): that goes by id(), which a later engine may have again.

@@ -55,8 +55,14 @@ _AS_IT_IS = {
     "TIME_ZONE": "+00:00",
 }
 
-# Tokens of the longest assignment that matters: @@session.time_zone := '+00:00'.
-_LONGEST = 9
+# More tokens than the longest assignment that matters has: a mode that is added to the session's.
+_LONGEST = 20
+
+# Modes that leave alone how values are written, compared and stored.
+_MODES = frozenset(
+    {"ALLOW_INVALID_DATES", "NO_AUTO_VALUE_ON_ZERO", "NO_DIR_IN_CREATE", "NO_UNSIGNED_SUBTRACTION"}
+    | {"STRICT_ALL_TABLES", "TRADITIONAL", *SQL_MODE.split(",")}
+)
 
 
 def refusal_of_set(found: Iterator[Token]) -> tuple[str | None, Iterator[Token] | None]:
@@ -99,4 +105,15 @@ def _refusal_of(assignment: list[str]) -> str | None:
     if rest[:1] == ["SET"] and name in {"CHAR", "CHARACTER"}:
         return _RELIED_ON
     value = [word for word in rest if word not in {"=", ":", ";"}]
+    if name == "SQL_MODE" and _adds_to_mode(value):
+        return None
     return None if value == [_AS_IT_IS.get(name)] else _REFUSED.get(name)
+
+
+def _adds_to_mode(value: list[str]) -> bool:
+    """Whether this is CONCAT(@@sql_mode, ',MODE') of modes that do no harm."""
+    words = [word for word in value if word not in {"SESSION", "LOCAL", "."}]
+    if words[:-2] != ["CONCAT", "(", "@", "@", "SQL_MODE", ","] or words[-1:] != [")"]:
+        return False
+    added = words[-2]
+    return added.startswith(",") and _MODES.issuperset(added[1:].split(","))

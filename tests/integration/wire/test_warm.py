@@ -120,6 +120,7 @@ class TestTheWire:
         proxy, database = wire
         if proxy.connections[0].tls:
             pytest.skip("under TLS no statement is seen to strike at")
+        after(proxy, FIRST)  # else the strike may meet the wiping of the fixture's scope
         after(proxy, FIRST)  # the wiping of the fixture's scope is not the one that is meant
         wiping = proxy.on(b"SET wait_timeout", "swallow")
         first = session_id(database)  # ends, though that answer never comes

@@ -324,6 +324,45 @@ class TestWhatHidesTheFirstWord:
         assert ends_transaction(sql)
 
 
+class TestWhatTheSessionReliesOn:
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "SET NAMES gbk",
+            "SET CHARACTER SET latin1",
+            "SET sql_mode = ''",
+            "SET @@session.sql_mode = 'ANSI_QUOTES'",
+            "SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')",
+            "SET sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO,NO_BACKSLASH_ESCAPES')",
+            "SET sql_mode = CONCAT(@@sql_mode, @more)",
+            "SET sql_mode = CONCAT(@@sql_mode, ',TRADITIONAL') + 0",
+            "SET time_zone = '+05:00'",
+            "SET @a = 1, LOCAL collation_connection := utf8mb4_bin",
+            "SET completion_type = 'CHAIN'",
+            "SET STATEMENT max_statement_time = 1 FOR COMMIT",
+        ],
+    )
+    def test_is_refused(self, sql):
+        assert ends_transaction(sql)
+        assert ends_transaction(sql.lower().encode())
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "SET NAMES 'utf8mb4'",
+            "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')",
+            "SET @@sql_mode = CONCAT(@@session.sql_mode, ',NO_UNSIGNED_SUBTRACTION')",
+            "SET GLOBAL time_zone = '+05:00'",
+            "SET @@global.sql_mode = ''",
+            "SET @time_zone = '+05:00', @`sql_mode` = 'ANSI_QUOTES'",
+            "SET STATEMENT max_statement_time = 1 FOR SELECT 'COMMIT'",
+        ],
+    )
+    def test_passes_where_it_stays_as_it_is(self, sql):
+        assert not ends_transaction(sql)
+        assert not ends_transaction(sql.lower().encode())
+
+
 class TestValuesThatOnlyMentionIt:
     @pytest.mark.parametrize(
         "sql",
