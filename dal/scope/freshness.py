@@ -16,7 +16,8 @@ from sqlalchemy.orm import ORMExecuteState
 
 from dal.errors import UnflushedChanges
 from dal.scope.held import forget_written, let_entities_follow
-from dal.scope.versions import check_versions_read, stale_versions_named
+from dal.scope.selectin import lose_no_row
+from dal.scope.versions import check_versions_read, loads_versions, stale_versions_named
 
 if TYPE_CHECKING:
     from dal.scope.session import Session
@@ -52,11 +53,12 @@ def refresh_what_is_found(state: ORMExecuteState) -> Result[Any] | None:
             "call session.flush() before it, or read columns instead of entities"
         )
     state.update_execution_options(populate_existing=True)
-    if not session.is_read_only:
+    if loads_versions(state) and not session.is_read_only:
         check_versions_read(state)
     result = state.invoke_statement()
     if isinstance(result, ChunkedIteratorResult):
         _guard(result, session, state.execution_options.get("yield_per"))
+        lose_no_row(state, result)
     return result
 
 

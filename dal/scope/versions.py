@@ -23,11 +23,23 @@ from dal.errors import InvalidArgument, StaleVersion
 _LOAD_OPTIONS = "_sa_orm_load_options"
 
 
+def loads_versions(state: ORMExecuteState) -> bool:
+    """Return whether a model that this SELECT could load has a version, which it then brings.
+
+    `load_only()` leaves it out as it does not leave out the key; it is as much a part of what was
+    read, and a statement that is made once serves every scope.
+    """
+    mapper = state.bind_mapper
+    if mapper is None:
+        return False
+    versioned = [each for each in mapper.registry.mappers if each.version_id_col is not None]
+    for each in versioned:
+        each._should_undefer_in_wildcard.add(each.version_id_col)  # noqa: SLF001
+    return bool(versioned)
+
+
 def check_versions_read(state: ORMExecuteState) -> None:
     """Let this SELECT raise SQLAlchemy's `StaleDataError` instead of changing a version."""
-    mapper = state.bind_mapper
-    if mapper is None or all(each.version_id_col is None for each in mapper.registry.mappers):
-        return
     options = state.execution_options.get(_LOAD_OPTIONS, QueryContext.default_load_options)
     # SQLAlchemy's own check, which it makes for session.refresh(with_for_update=True) alone.
     state.update_execution_options(**{_LOAD_OPTIONS: options + {"_version_check": True}})
