@@ -112,6 +112,10 @@ class Database:
     def _attempt(self, unit: Unit, *, read_only: bool, deadline: Deadline) -> Iterator[Scope]:
         """Open the scope of one attempt at `unit`."""
         scope = Scope(self._engine, read_only=read_only, deadline=deadline, tally=unit.tally)
+        if self._settings.commit_marker and not read_only:
+            from dal.idempotency.marker import CommitMarker  # noqa: PLC0415  # for those who ask
+
+            scope.marker = CommitMarker(self._settings)
         with as_current(self, scope):
             try:
                 try:

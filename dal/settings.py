@@ -102,6 +102,8 @@ class Settings:
         json_deserializer: Makes the document of the text; None: `json.loads`.
         page_token_key: Signs the tokens of pages; text or bytes, 16 bytes or more. A token that
             it did not sign is refused. None: tokens are not signed.
+        commit_marker: Whether each scope that writes has a row in `dal`'s own table, by which the
+            outcome of a COMMIT is found out whose answer was lost; a round trip more.
     """
 
     host: str
@@ -128,6 +130,7 @@ class Settings:
     json_serializer: Callable[[Any], str] | None = None
     json_deserializer: Callable[[str], Any] | None = None
     page_token_key: str | bytes | None = field(default=None, repr=False)
+    commit_marker: bool = False
 
     def __post_init__(self) -> None:
         for name in ("host", "user", "database"):
@@ -199,7 +202,8 @@ class Settings:
                 raise _wrong("tls_ca", f"names {str(self.tls_ca)!r}, which is not a file")
 
     def _check_pool(self) -> None:
-        object.__setattr__(self, "proxy", _switch("proxy", self.proxy))
+        for name in ("proxy", "commit_marker"):
+            object.__setattr__(self, name, _switch(name, getattr(self, name)))
         if self.pool not in get_args(Pool):
             raise _wrong("pool", f"is {self.pool!r}; write one of {', '.join(get_args(Pool))}")
         if self.proxy and self.pool == "warm":

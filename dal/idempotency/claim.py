@@ -26,10 +26,12 @@ from dal.errors import (
     LockWaitTimeout,
     PayloadMismatch,
 )
+from dal.idempotency.outcome import DoneElsewhere, Mark, was_committed
 from dal.idempotency.table import Statements, statements
 from dal.scope import Scope
 from dal.settings import Settings
 from dal.wire.backoff import Backoff
+from dal.wire.connection import Connection as DriverConnection
 from dal.wire.deadline import Deadline
 
 Result = TypeVar("Result")
@@ -75,12 +77,15 @@ class Claim:
             self._is_mine = False
             try:
                 with open_scope() as self._scope:
+                    self._scope.marker = self
                     stored = self._take(self._scope)
                     if stored is not None:
                         self._scope.let_go("replayed")
                         answer: Result = stored[0]
                         return answer
                     return unit()
+            except DoneElsewhere:
+                continue  # its answer is stored
             except (Deadlock, ConnectionLost) as error:
                 if self._is_mine:
                     raise
@@ -98,6 +103,13 @@ class Claim:
         text = proven_to_replay(encoded)
         if text != "null":
             self._scope.before_commit(self._write_answer, text)
+
+    def write(self, connection: Connection) -> None:
+        """Write no marker: the key's row is there."""
+
+    def was_committed(self, lost: DriverConnection) -> bool | None:
+        """Return whether the transaction was committed; None where nobody can be asked."""
+        return was_committed(Mark(self._name, self._key, self._run), lost)
 
     def _write_answer(self, connection: Connection, answers: list[Any]) -> None:
         connection.exec_driver_sql(self._sql.keep_answer, (answers[-1], self._name, self._key))

@@ -45,6 +45,20 @@ class Statements:
 
 
 @functools.cache
+def select_outcome(prefix: str, *, is_mariadb: bool) -> str:
+    """Return the statement that reads a key's run, or fails at once where the row is locked.
+
+    One row in any case; first comes whether this server takes no writes.
+    """
+    lock = "LOCK IN SHARE MODE NOWAIT" if is_mariadb else "FOR SHARE OF one NOWAIT"
+    return (
+        "SELECT @@global.read_only OR @@global.innodb_read_only, one.run "  # noqa: S608
+        f"FROM (SELECT 1 AS n) AS nothing LEFT JOIN `{prefix}idempotency` AS one "
+        f"ON one.name = %s AND one.idempotency_key = %s {lock}"
+    )
+
+
+@functools.cache
 def statements(prefix: str) -> Statements:
     """Return the statements on the table with this prefix; all times are the server's, in UTC."""
     table = f"`{prefix}idempotency`"

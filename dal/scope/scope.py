@@ -21,7 +21,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, NoReturn, Protocol, cast
 
 import pymysql
 import sqlalchemy.exc
@@ -44,6 +44,19 @@ log = logging.getLogger("dal")
 
 #: Writes all that it was given, in one transaction and right before its COMMIT.
 Write = Callable[[Connection, list[Any]], object]
+
+
+class Marker(Protocol):
+    """A row of the scope's transaction, which is there once it is committed."""
+
+    def write(self, connection: Connection) -> None:
+        """Insert the row, unless it is there; the last statement before COMMIT."""
+
+    def was_committed(self, lost: DriverConnection) -> bool | None:
+        """Return whether the transaction was committed; None where nobody can be asked.
+
+        Raises an error of `dal` where it was not.
+        """
 
 
 class State(enum.Enum):
@@ -88,6 +101,8 @@ class Scope:
         self._reading = statements.Reading()  # of the last statement
         self._writes: list[tuple[Write, Any]] = []  # put off until COMMIT
         self._ended_as: Outcome | None = None
+        #: By what the outcome of a COMMIT whose answer was lost is found out.
+        self.marker: Marker | None = None
 
     # Use ----------------------------------------------------------------------------------------
 
@@ -366,6 +381,21 @@ class Scope:
             if self._error is not error:
                 self._error.__cause__ = error
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether a lost COMMIT can be asked for."""
+        return self.marker is not None
+
+    def was_committed(self) -> bool | None:
+        """Return whether the COMMIT without an answer committed; None where nobody can be asked.
+
+        Raises:
+            ConnectionLost: it did not; nothing is stored.
+        """
+        if self.marker is None or self._driver is None:
+            return None
+        return self.marker.was_committed(self._driver)
+
     def half_done(self, error: BaseException) -> None:
         """Become rollback-only, or the savepoint: there is no going on with half of the work."""
         named = named_error(error)
@@ -457,6 +487,8 @@ class Scope:
         self._write_last()
         if self._connection is None:
             return
+        if self.marker is not None:
+            self.marker.write(self._connection)
         self._state = State.COMMITTING
         try:
             orm.Session.commit(self.session)

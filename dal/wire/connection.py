@@ -67,6 +67,11 @@ class Connection(Transactions):
         self._set_session(owed)
         self._take_up()
 
+    def is_same_server(self, other: Connection) -> bool:
+        """Return whether both lead to the same address and version."""
+        mine, theirs = (self.address, self.server_version), (other.address, other.server_version)
+        return mine == theirs
+
     def _gave_up(self, sql: bytes) -> None:
         from dal.wire.killing import kill  # noqa: PLC0415  # for what is seldom
 

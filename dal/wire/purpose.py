@@ -28,6 +28,16 @@ class Owner(Protocol):
     def statement_failed(self, error: BaseException, sql: str | bytes) -> None:
         """Take note of a statement that was sent and failed."""
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether a lost COMMIT can be asked for."""
+
+    def was_committed(self) -> bool | None:
+        """Return whether a COMMIT without an answer committed; None where nobody can be asked.
+
+        Raises an error of `dal` where it did not.
+        """
+
     def half_done(self, error: BaseException) -> None:
         """Take note of several statements of which one failed: those before it stand."""
 

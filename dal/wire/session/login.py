@@ -139,7 +139,13 @@ class LoggedIn(Literals):
         except BaseException:
             self._force_close()
             raise
+        self._logged_in_at = time.monotonic()
         self._take_up()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the login."""
+        return time.monotonic() - self._logged_in_at
 
     def _set_session(self, owed: int = 0) -> None:
         """Send the one SET; not by query(), which draws on the limits of statements.

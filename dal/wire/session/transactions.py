@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pymysql
 from pymysql.constants import COMMAND, CR, SERVER_STATUS
 
-from dal.errors import COMMIT_REFUSED, is_servers
+from dal.errors import COMMIT_REFUSED, Error, is_servers
 from dal.wire.session.statements import Statements
 
 
@@ -39,12 +41,14 @@ class Transactions(Statements):
 
         Raises:
             CommitUnanswered: COMMIT left and its answer did not come: outcome unknown.
+            ConnectionLost: the same, and the owner has found out that it was rolled back.
             pymysql.Error: it did not leave, or the server refused it: not committed.
         """
         has_left = False
         try:
             self._execute_command(COMMAND.COM_QUERY, "COMMIT")
             has_left = True
+            self._leave_time_to_ask()
             answer = self._read_ok_packet()
             if answer.affected_rows or answer.server_status & _IS_NONE:
                 self._force_close()
@@ -60,11 +64,30 @@ class Transactions(Statements):
             if not has_left or _is_refusal(error):
                 raise
             self.is_commit_open = not self.has_committed
-            if isinstance(error, Exception):
+            if not isinstance(error, Exception):
+                raise
+            if not self._was_committed(error):
                 raise _unanswered(error) from error
-            raise
+            self.has_committed, self.is_commit_open = True, False
         self.purpose.tally.commits += 1
         self.has_work = False
+
+    def _leave_time_to_ask(self) -> None:
+        """Wait for the answer for half of what is left, where its outcome can be asked for."""
+        left = self.purpose.deadline.remaining()
+        if self.owner is not None and self.owner.is_marked and left < math.inf:
+            self._sock.allow(min(self._statement_limit, max(1.0, left / 2)))
+
+    def _was_committed(self, error: Exception) -> bool | None:
+        if self.owner is None or not self.owner.is_marked:
+            return None
+        self._force_close()
+        self.has_work = False
+        try:
+            return self.owner.was_committed()
+        except Error as verdict:
+            self.is_commit_open = False
+            raise verdict from error
 
     def rollback(self) -> None:
         """Roll back; without a round trip where nothing was sent that could be undone."""
