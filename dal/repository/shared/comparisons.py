@@ -78,17 +78,25 @@ _UNFIT: dict[type[Any], tuple[type[Any], ...]] = {
     **dict.fromkeys((*_MOMENT, datetime.datetime), (*_NUMBER, bytes)),
 }
 
+_JOINING = {operators.and_, operators.or_}
+
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?")
 _TIME = re.compile(r"-?\d{1,3}:[0-5]\d(?::[0-5]\d(?:\.\d{1,6})?)?")
 
-# SQLAlchemy gives most of the server's functions no type: these return text, those what they are
-# given, and the last compare what they are given.
+# SQLAlchemy gives most of the server's functions no type: these return text, those a number or what
+# they are given, and the last compare what they are given.
 _TEXT_FUNCTIONS = """
     aes_encrypt bin char concat concat_ws conv date_format dayname elt format from_base64
     group_concat hex inet6_ntoa inet_ntoa insert json_unquote lcase left lower lpad ltrim md5 mid
     monthname oct quote regexp_replace regexp_substr repeat replace reverse right rpad rtrim sha
     sha1 sha2 soundex space substr substring substring_index time_format to_base64 trim ucase
     unhex upper uuid weight_string
+"""
+_NUMBER_FUNCTIONS = """
+    abs ascii bit_count bit_length ceil ceiling char_length character_length count crc32 datediff
+    day dayofmonth dayofweek dayofyear find_in_set floor hour instr json_depth json_length length
+    locate microsecond minute mod month octet_length ord position quarter second sign strcmp
+    timestampdiff to_days to_seconds unix_timestamp week weekday weekofyear year yearweek
 """
 _PASSING_FUNCTIONS = """
     any_value coalesce first_value greatest if ifnull lag last_value lead least max min nth_value
@@ -120,7 +128,7 @@ def check_comparisons(expression: Any) -> None:
     for part in visitors.iterate(expression):
         if isinstance(part, sa.BinaryExpression):
             _check_binary(part)
-        elif isinstance(part, BooleanClauseList):
+        elif isinstance(part, BooleanClauseList) and part.operator in _JOINING:
             _check_truth(part.clauses)
         elif isinstance(part, sa.UnaryExpression) and part.operator is operators.inv:
             _check_truth([part.element])
@@ -170,7 +178,7 @@ def _check_tuples(left: Any, right: Any) -> None:
         for column, value in zip(columns.clauses, row, strict=True):
             _check_value(column, value)
             # Of a row MySQL rounds the value to the column's type: (2, 'a') IN ((1.5, 'a')).
-            is_cut = isinstance(value, float | Decimal) and value != int(value)
+            is_cut = isinstance(value, float | Decimal) and value % 1 != 0
             if is_cut and _kind(column) is int:
                 raise InvalidArgument(f"{_described(column)} is int, not {type(value).__name__}")
 
@@ -211,15 +219,21 @@ def _check_value(expression: Any, value: object) -> None:
         raise InvalidArgument(
             f"{_described(expression)} is {kind.__name__}, which this str does not read as"
         )
-    elif isinstance(value, float | Decimal) and not math.isfinite(value):
+    elif not _is_finite(value):
         raise InvalidArgument(f"{_described(expression)} meets a number that MySQL does not know")
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, Decimal):
+        return value.is_finite()
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _is_moment(text: str, kind: Any) -> bool:
     """Return whether the server reads a text that meets dates or times; MariaDB takes any for 0."""
     if kind in (datetime.time, datetime.timedelta):
         return _TIME.fullmatch(text) is not None
-    if kind not in (datetime.date, datetime.datetime) or text.startswith("0000-00-00"):
+    if kind not in (datetime.date, datetime.datetime):
         return True
     try:
         datetime.datetime.fromisoformat(text)
@@ -238,6 +252,8 @@ def _kind(expression: Any) -> type[Any] | None:
     name = _name(expression)
     if name in _names(_TEXT_FUNCTIONS):
         return str
+    if name in _names(_NUMBER_FUNCTIONS):
+        return int
     if name in _names(_PASSING_FUNCTIONS):
         arguments = list(expression.clauses)[name == "if" :]
         kinds = {_kind(part) for part in arguments if not isinstance(part, sa.sql.elements.Null)}

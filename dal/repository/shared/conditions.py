@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement
 from sqlalchemy.orm import InstrumentedAttribute, QueryableAttribute, RelationshipProperty
-from sqlalchemy.sql import visitors
+from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import _textual_label_reference
 
 from dal.errors import InvalidArgument
@@ -16,6 +16,8 @@ from dal.repository.shared.comparisons import check_comparisons, is_question
 from dal.repository.shared.identity import is_expression
 from dal.repository.shared.reach import Reach, within
 from dal.repository.shared.wording import described
+
+_NULLS = {operators.nulls_first_op, operators.nulls_last_op}
 
 # What LIMIT takes, less what is added to it.
 _TOO_MANY = 2**63
@@ -71,6 +73,10 @@ def _ordering(given: Any, reach: Reach) -> Any:
         raise InvalidArgument(
             f"order_by takes columns such as User.name or User.name.desc(), not {described(given)}"
         )
+    if getattr(expression, "modifier", None) in _NULLS:
+        raise InvalidArgument(
+            "order_by knows no NULLS FIRST or LAST in MySQL: put column.is_(None) before the column"
+        )
     replaced = within(reach, expression, what="order_by")
     return given if replaced is expression else replaced
 
@@ -85,7 +91,7 @@ def checked_assignments(changes: Mapping[str, Any], reach: Reach) -> dict[str, A
 
 
 def _assigned(name: str, value: Any, reach: Reach) -> Any:
-    if not is_expression(value) or isinstance(value, sa.SelectBase):
+    if not is_expression(value) or isinstance(value, sa.SelectBase | sa.TextClause):
         return value
     expression = as_expression(value)
     if expression is None:

@@ -32,6 +32,8 @@ class Literals(PyMySQLConnection):
             InvalidArgument: it is several values, no finite number, or of an unknown type.
         """
         if isinstance(obj, str):
+            if not obj.isascii():
+                _check_whole(obj)
             return f"'{self._escape_string(obj)}'"
         if isinstance(obj, bytes | bytearray):
             return f"X'{obj.hex()}'"
@@ -41,6 +43,13 @@ class Literals(PyMySQLConnection):
             obj, encoder = _looked_at(obj, encoders)
         text: str = encoder(obj, encoders)
         return text
+
+
+def _check_whole(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument("a parameter is Unicode, not the half of a character") from None
 
 
 def _datetime(value: dt.datetime, _encoders: object = None) -> str:
