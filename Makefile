@@ -62,6 +62,10 @@ prove-pool: server ## pool="warm": what holds without it, and 1,000 rounds froze
 prove-metrics: server ## the metrics of 1,000 invocations, against the server's own counters
 	@DAL_TEST_INVOCATIONS=1000 $(BIN)/python -m pytest tests/integration/aws/test_seen_in_lambda.py $(ARGS)
 
+.PHONY: prove-strangers
+prove-strangers: server ## 20,000 sessions of a server that breaks the protocol; DAL_TEST_SEED repeats a run
+	@DAL_TEST_MUTATIONS=$${DAL_TEST_MUTATIONS:-20000} $(BIN)/python -m pytest tests/integration/strangers $(ARGS)
+
 BENCH := .venv-bench
 $(BENCH)/.packages: requirements/bench.txt requirements/mysqlclient.txt scripts/packages scripts/mysqlclient
 	@scripts/packages $(PYTHON) $(BENCH) requirements/bench.txt

@@ -140,9 +140,13 @@ def _event(file: BinaryIO | None, text: str | None) -> object:
     where = "--event" if file is None else "the event file"
     raw: str | bytes = text if text is not None else "{}" if file is None else file.read()
     try:
-        return json.loads(raw)
+        event = json.loads(raw)
+        json.dumps(event)  # as it is handed on
     except ValueError as error:
         raise Mistake(f"{where} is not JSON: {error}") from None
+    except RecursionError:
+        raise Mistake(f"{where} is nested too deeply: Python's JSON reads no more") from None
+    return event
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

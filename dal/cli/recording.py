@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
@@ -45,7 +46,9 @@ class Recording:
                 "record with a test server here"
             )
         try:
-            path.open("a").close()
+            # With the values of the statements: for nobody else's eyes, and no file that was there.
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+            path.chmod(0o600)
         except OSError as error:
             raise Mistake(f"--record: {error}") from None
         self._path = path

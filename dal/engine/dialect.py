@@ -32,6 +32,11 @@ from dal.wire.session.cursors import executemany
 from dal.wire.session.state import SQL_MODE
 
 
+def reads(statement: str) -> bool:
+    """Return whether a statement of the user's own begins as one that answers rows."""
+    return statement[:6].upper() == "SELECT"
+
+
 class Compiler(AssigningCompiler, ExpandingCompiler, CheckingCompiler):
     """SQLAlchemy's compiler with what `dal` changes in statements."""
 
@@ -124,6 +129,20 @@ class Dialect(MySQLDialect_pymysql):
                 self._initialize_mysql(connection)
             self._case_rule_is_known = True
         return super().get_foreign_keys(connection, table_name, schema, **kw)
+
+    def do_execute(self, cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
+        """Run a statement; a result where none can be, or none where one must be, is no answer."""
+        cursor.execute(statement, parameters)
+        compiled = context and context.compiled
+        if cursor.description is None:
+            is_wrong = bool(getattr(compiled, "_result_columns", None)) or reads(statement)
+            # SELECT ... INTO gives no rows.
+            is_wrong = is_wrong and " INTO " not in statement.upper()
+        else:
+            is_written = compiled and (compiled.isinsert or compiled.isupdate or compiled.isdelete)
+            is_wrong = is_written and not compiled._result_columns  # noqa: SLF001
+        if is_wrong:
+            cursor.connection.refuse_answer()
 
     def do_executemany(
         self, cursor: Any, statement: str, parameters: Any, context: Any = None

@@ -16,8 +16,8 @@ from dal.wire.session.login import LoggedIn
 log = logging.getLogger("dal")
 
 #: Seconds for all of it: it draws on the reserve of a handler, and must leave time to answer. Not
-#: enough where a round trip takes 60 ms: there the statement runs on, as it does without KILL.
-LIMIT = 0.2
+#: enough where a round trip takes 40 ms: there the statement runs on, as it does without KILL.
+LIMIT = 0.15
 
 # Which session is ours is told by number, user and the beginning of the statement it runs: behind a
 # proxy, or after the server was exchanged, the number may be somebody else's. KILL takes a

@@ -11,7 +11,7 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_respon
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import pymysql
 from pymysql.connections import MySQLResult
@@ -90,18 +90,25 @@ class Result(MySQLResult):
             connection._sock.allow_bytes()  # noqa: SLF001  # each row anew: one at a time is held
             row: tuple[Any, ...] | None = super()._read_rowdata_packet_unbuffered()
         except BaseException as error:  # noqa: BLE001  # raised again
-            connection.stream_failed(error)
+            self._fail(connection, error)
         return row
 
     def _finish_unbuffered_query(self) -> None:
-        while self.connection is not None:
-            connection = self.connection
+        while (connection := self.connection) is not None and connection.open:
             try:
                 connection._sock.allow_bytes()  # noqa: SLF001
                 if self._check_packet_is_eof(connection._read_packet()):  # noqa: SLF001
                     self.unbuffered_active, self.connection = False, None
             except BaseException as error:  # noqa: BLE001  # raised again
-                connection.stream_failed(error)
+                self._fail(connection, error)
+
+    def _fail(self, connection: Any, error: BaseException) -> NoReturn:
+        failure = connection.stream_failure(error)
+        if not connection.open:  # nothing is left that could be read
+            self.unbuffered_active, self.connection = False, None
+        if failure is error:
+            raise error
+        raise failure from None
 
     def _take_arrived(self, connection: Any, rows: list[tuple[Any, ...]]) -> None:
         """Take the rows that are whole in the buffer; PyMySQL reads on after them."""

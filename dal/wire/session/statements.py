@@ -209,13 +209,18 @@ class Statements(LoggedIn):
         self._sent_at = None
         return answer
 
-    def stream_failed(self, error: BaseException) -> NoReturn:
-        """Raise what an error means that was met while rows of a stream were read."""
+    def refuse_answer(self) -> NoReturn:
+        """Close, and raise: the answer is none to the statement that was sent."""
+        self._force_close()
+        error = Malformed("rows where the statement gives none, or none where it does")
+        self._failed(error, self._sent)
+        raise error
+
+    def stream_failure(self, error: BaseException) -> BaseException:
+        """Return what to raise for an error that was met while rows of a stream were read."""
         failure = self._understood(error)
         self._failed(failure, self._sent)
-        if failure is error:
-            raise error
-        raise failure from None
+        return failure
 
     def _understood(self, met: BaseException) -> BaseException:
         """Return what an error means that was met while an answer was read.

@@ -13,6 +13,7 @@ from dal import (
     DeadlineExceeded,
     ResultTooLarge,
     StatementTooLarge,
+    TLSError,
     UndecodableValue,
 )
 from dal.testing.proxy import Proxy
@@ -153,6 +154,23 @@ def test_a_select_that_the_deadline_ends_is_always_named_so(make, seconds):
         ):
             session.execute(sa.text("SELECT SLEEP(2) FROM DUAL"))
         assert time.monotonic() - began < seconds + 0.25
+
+
+@pytest.mark.mysql("sha256_password is MySQL's")
+def test_a_login_works_whose_method_the_server_switches(make, admin, database):
+    with admin.cursor() as cursor:
+        cursor.execute("CREATE USER switched IDENTIFIED WITH sha256_password BY 'w'")
+        cursor.execute(f"GRANT ALL ON {database}.* TO switched")
+    try:
+        account = make(user="switched", password="w", tls="unverified")
+        with account.scope(read_only=True) as session:
+            assert session.scalar(sa.text("SELECT 1")) == 1
+        clear = make(user="switched", password="w", tls="disabled", connect_timeout=1.0)
+        with pytest.raises(TLSError, match="RSA"), clear.scope(read_only=True) as session:
+            session.scalar(sa.text("SELECT 1"))
+    finally:
+        with admin.cursor() as cursor:
+            cursor.execute("DROP USER switched")
 
 
 def test_an_error_of_connecting_survives_pickling_without_a_secret(environment, db):

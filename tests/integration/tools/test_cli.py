@@ -173,6 +173,7 @@ class TestRecording:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         assert [line["connection"] for line in lines] == [1, 1, 1, 2, 2, 2]
         assert [line.split()[0] for line in read_recording(path)] == ["SET", "INSERT", "COMMIT"] * 2
+        assert path.stat().st_mode & 0o777 == 0o600  # it holds values
 
     def test_is_what_the_doctor_reads_for_pins(self, dal, tmp_path):
         path = str(tmp_path / "run.jsonl")

@@ -227,6 +227,13 @@ class TestInvoke:
         done = run("invoke", "plain.count", "-", stdin='{"from": "stdin"}')
         assert json.loads(done.stdout)["event"] == {"from": "stdin"}
 
+    @pytest.mark.parametrize("event", ["[" * 50_000, "[" * 50_000 + "]" * 50_000])
+    def test_names_an_event_that_is_nested_too_deeply(self, event):
+        done = run("invoke", "plain.count", "-", stdin=event)
+        assert done.exit_code == 2
+        assert "nested too deeply" in done.stderr
+        assert "Traceback" not in done.stderr
+
     def test_gives_an_empty_event_where_none_is_named(self):
         assert json.loads(run("invoke", "plain.count").stdout)["event"] == {}
 
