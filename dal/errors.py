@@ -158,7 +158,7 @@ class NoActiveScope(UsageError):
 
 
 class ScopeEnded(UsageError):
-    """A session or connection was used after its scope had ended."""
+    """A session, a connection or an object of it was used after its scope had ended."""
 
 
 class WrongThread(UsageError):
@@ -166,7 +166,11 @@ class WrongThread(UsageError):
 
 
 class TransactionControl(UsageError):
-    """Code inside a scope tried to begin, commit or roll back, or to run what commits by itself."""
+    """Code inside a scope tried to begin, commit or roll back, or to run what commits by itself.
+
+    Or the server shows that something has done so, and then what ran in the scope may be stored; or
+    a savepoint did not end as the innermost one.
+    """
 
 
 class ReadOnlyScope(UsageError):

@@ -15,7 +15,7 @@ OPAQUE = frozenset({"CALL", "EXECUTE", "IF", "CASE", "LOOP", "WHILE", "REPEAT", 
 
 # Bytes, because text of a megabyte is not decoded for it.
 _BEGINS_HARMLESS = re.compile(
-    rb"(?:SELECT|INSERT|UPDATE|DELETE|SAVEPOINT|RELEASE)(?![\w$\x80-\xff])", re.IGNORECASE
+    rb"(?:SELECT|INSERT|UPDATE|DELETE|WITH|SAVEPOINT|RELEASE)(?![\w$\x80-\xff])", re.IGNORECASE
 )
 _MAY_BE_REFUSED_READ_ONLY = re.compile(rb"UPDATE|SHARE|SAVEPOINT|RELEASE", re.IGNORECASE)
 
@@ -33,7 +33,7 @@ class Reading(NamedTuple):
 
 _HARMLESS = {
     word.encode(): Reading(word)
-    for word in ("SELECT", "INSERT", "UPDATE", "DELETE", "SAVEPOINT", "RELEASE")
+    for word in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "SAVEPOINT", "RELEASE")
 }
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 
 import dal
 from dal import ConfigurationError, DuplicateKey, LockWaitTimeout, NotNullViolation
+from dal.engine import Settings
 
 
 @pytest.fixture
@@ -20,8 +21,12 @@ def url(environment, db):
 
 class TestAnEngineOfSQLAlchemysOnTheUrl:
     @pytest.fixture
-    def engine(self, url):
-        return sa.create_engine(url)
+    def tls(self, environment):
+        return {"tls": Settings.from_env(environment).tls}  # the stand-in has none
+
+    @pytest.fixture
+    def engine(self, url, tls):
+        return sa.create_engine(url, connect_args=tls)
 
     def test_has_the_state_that_is_promised(self, engine, server):
         old = "tx" if server.is_mariadb else "transaction"
@@ -60,8 +65,8 @@ class TestAnEngineOfSQLAlchemysOnTheUrl:
             cursor.execute("SELECT owner FROM account")
             assert cursor.fetchall() == (("kept",),)
 
-    def test_takes_settings_as_connect_args(self, url):
-        engine = sa.create_engine(url, connect_args={"lock_wait_timeout": 1})
+    def test_takes_settings_as_connect_args(self, url, tls):
+        engine = sa.create_engine(url, connect_args={"lock_wait_timeout": 1, **tls})
         with engine.connect() as connection:
             assert connection.scalar(sa.text("SELECT @@innodb_lock_wait_timeout")) == 1
 
