@@ -18,7 +18,7 @@ from sqlalchemy.sql import operators, visitors
 from sqlalchemy.util import memoized_property
 
 from dal.errors import InvalidArgument, UnreadableValue
-from dal.model.checks import bare_check, decorated, server_type, unfit
+from dal.model.checks import bare_check, decorated, is_single, server_type, unfit
 
 Processor = Callable[[Any], Any]
 
@@ -59,37 +59,48 @@ class Compiler(MySQLCompiler_mysqldb):
                 yield value.key, column.type
 
     def visit_binary(self, binary: Any, *args: Any, **kw: Any) -> str:
-        """Render an operation; a timedelta in it is a TIME where it is compared with one.
+        """Render an operation, whose values are of the type of the column that they meet.
 
-        SQLAlchemy sends it as 1970-01-01 and so many days, which is right for `Interval` alone.
+        SQLAlchemy sends a timedelta as 1970-01-01 and so many days, which is right for `Interval`
+        alone; and 0.1 as the double, which no FLOAT is equal to.
         """
-        if _holds_timedelta(binary.right) or _holds_timedelta(binary.left):
-            if binary.operator in _ADDING:
-                raise InvalidArgument(
-                    "MySQL adds a timedelta as a number: compute the date in Python, or write "
-                    "sa.func.timestampadd(sa.text('SECOND'), seconds, column)"
-                )
-            whole, binary = binary, binary._clone()  # noqa: SLF001
-            binary.left = _as_times(whole.left, whole.right, self.dialect)
-            binary.right = _as_times(whole.right, whole.left, self.dialect)
+        if binary.operator in _ADDING and any(map(_is_timedelta, (binary.left, binary.right))):
+            raise InvalidArgument(
+                "MySQL adds a timedelta as a number: compute the date in Python, or write "
+                "sa.func.timestampadd(sa.text('SECOND'), seconds, column)"
+            )
+        if operators.is_comparison(binary.operator):
+            left = _retyped(binary.left, binary.right, self.dialect)
+            right = _retyped(binary.right, binary.left, self.dialect)
+            if left is not binary.left or right is not binary.right:
+                binary = binary._clone()  # noqa: SLF001
+                binary.left, binary.right = left, right
         rendered: str = super().visit_binary(binary, *args, **kw)  # type: ignore[no-untyped-call]
         return rendered
-
-
-def _holds_timedelta(side: Any) -> bool:
-    return any(_is_timedelta(part) for part in visitors.iterate(side))
 
 
 def _is_timedelta(part: Any) -> bool:
     return isinstance(part, sa.BindParameter) and part.type is _TIMEDELTA
 
 
-def _as_times(side: Any, other: Any, dialect: Dialect) -> Any:
-    if not isinstance(server_type(other.type, dialect), sa.Time):
+def _is_number(part: Any) -> bool:
+    return isinstance(part, sa.BindParameter) and isinstance(part.type, sa.Numeric | sa.Float)
+
+
+def _retyped(side: Any, other: Any, dialect: Dialect) -> Any:
+    """Return this side of a comparison with the other side's type for its values."""
+    kind = server_type(other.type, dialect)
+    if isinstance(kind, sa.Time):
+        is_meant, meant = _is_timedelta, other.type
+    elif is_single(kind):
+        is_meant, meant = _is_number, Single()
+    else:
+        return side
+    if not any(map(is_meant, visitors.iterate(side))):
         return side
 
-    def replaced(part: Any, **_: Any) -> Any:  # the column's type in place of Interval
-        return part._with_binary_element_type(other.type) if _is_timedelta(part) else None  # noqa: SLF001
+    def replaced(part: Any, **_: Any) -> Any:
+        return part._with_binary_element_type(meant) if is_meant(part) else None  # noqa: SLF001
 
     return visitors.replacement_traverse(side, {}, replaced)  # type: ignore[call-overload]
 
@@ -199,16 +210,12 @@ def _reading(plain: Processor, kind: Any, name: str) -> Processor:
     return process
 
 
-class FLOAT(mysql.FLOAT):
-    """MySQL's FLOAT, of single precision, compared with numbers of single precision.
-
-    0.1 is not the double 0.1: without the CAST a condition would not find what was stored.
-    """
+class Single(mysql.FLOAT):
+    """A number that is compared with a FLOAT, of single precision as that is."""
 
     def bind_expression(self, bindvalue: Any) -> Any:
-        """Return the value of a condition in single precision."""
-        is_double = (self.precision or 0) > 24
-        return bindvalue if bindvalue._is_crud or is_double else sa.cast(bindvalue, self)  # noqa: SLF001
+        """Return the value in single precision."""
+        return sa.cast(bindvalue, mysql.FLOAT())
 
 
 class TIME(mysql.TIME):

@@ -12,14 +12,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects import mysql
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from sqlalchemy.engine import URL, Engine, reflection
 from sqlalchemy.engine.interfaces import ConnectArgsType
 from sqlalchemy.pool import NullPool, Pool
 
 from dal.engine.assignments import Compiler as AssigningCompiler
-from dal.engine.compiling import FLOAT, TIME
+from dal.engine.compiling import TIME
 from dal.engine.compiling import Compiler as CheckingCompiler
 from dal.engine.compiling import ExecutionContext as ReadingContext
 from dal.engine.documents import serialize
@@ -52,12 +51,7 @@ class Dialect(MySQLDialect_pymysql):
     supports_statement_cache = True
     statement_compiler = Compiler
     execution_ctx_cls = ExecutionContext
-    colspecs = {  # noqa: RUF012
-        **MySQLDialect_pymysql.colspecs,
-        sa.Time: TIME,
-        sa.Float: FLOAT,
-        mysql.FLOAT: FLOAT,
-    }
+    colspecs = {**MySQLDialect_pymysql.colspecs, sa.Time: TIME}  # noqa: RUF012
     default_isolation_level = "READ COMMITTED"
     #: What signs page tokens; None where nothing does.
     page_token_key: bytes | None = None

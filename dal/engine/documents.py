@@ -71,12 +71,10 @@ def _check_scalar(part: Any) -> None:
             raise InvalidArgument(
                 "a Decimal in a JSON document has more digits than a float: send it as text"
             )
-    else:
-        raise InvalidArgument(
-            f"a JSON document has dict, list, str, int, float, Decimal, bool and None, not "
-            f"{type(part).__name__}; others are for json_serializer"
-        )
 
 
 def _number(value: Any) -> float:
-    return float(value)  # a Decimal: all else is checked
+    if isinstance(value, Decimal):
+        return float(value)
+    # As `json` says it: an InvalidArgument of the statement, when it comes out.
+    raise TypeError(f"{type(value).__name__} is not JSON; others are for json_serializer")

@@ -241,8 +241,7 @@ def digits_behind(number: Decimal) -> int:
 
 
 def _float(kind: Any, name: str) -> Check:
-    is_single = _name(kind) == "FLOAT" and ((kind.precision or 0) <= 24 or kind.scale is not None)
-    scale, shown = kind.scale, _digits_shown(kind)
+    single, scale, shown = is_single(kind), kind.scale, _digits_shown(kind)
 
     def check(value: Any) -> Any:
         if value is None:
@@ -258,7 +257,7 @@ def _float(kind: Any, name: str) -> Check:
         exact = Decimal(float.__repr__(number))
         if not isinstance(value, float) and exact != value and Decimal(number) != value:
             raise InvalidArgument(f"{name} has more digits than {kind!r}: use NUMERIC")
-        if is_single and _single(number) != number:
+        if single and _single(number) != number:
             raise InvalidArgument(
                 f"{name} has more digits than FLOAT, which shows six of them: use Double"
             )
@@ -271,6 +270,11 @@ def _float(kind: Any, name: str) -> Check:
         return number
 
     return check
+
+
+def is_single(kind: Any) -> bool:
+    """Return whether a type of the server is a FLOAT of single precision; FLOAT(25) is a double."""
+    return _name(kind) == "FLOAT" and ((kind.precision or 0) <= 24 or kind.scale is not None)
 
 
 def _digits_shown(kind: Any) -> int | None:

@@ -106,7 +106,11 @@ def checked_rows(mapper: Mapper[Any], rows: Iterable[Mapping[str, Any]]) -> list
             ):
                 if is_expression(value):
                     raise InvalidArgument(f"{name} is a value here, not a SQL expression")
-                checks[name](value)
+                try:
+                    checks[name](value)
+                except InvalidArgument:
+                    check_value(name, used[name], value)  # says so of an expression
+                    raise
         checked.append({**extra, **{keys[name]: value for name, value in row.items()}})
     return checked
 
