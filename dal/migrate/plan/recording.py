@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy.engine import Engine
 
+from dal.migrate.driver import stand_before_the_driver
 from dal.migrate.journal.kinds import Kind, kind_of, tokens
 from dal.migrate.journal.steps import current_steps
 from dal.migrate.names import quoted
@@ -40,23 +41,9 @@ class Recorder:
 
     def listen(self, engine: Engine) -> None:
         """Stand between this engine's dialect and its driver."""
-        dialect: Any = engine.dialect
-        plain, bare, many = dialect.do_execute, dialect.do_execute_no_params, dialect.do_executemany
+        stand_before_the_driver(engine, self._take)
 
-        def do_execute(cursor: Any, sql: str, parameters: Any, context: Any = None) -> None:
-            self._take(sql, lambda text: plain(cursor, text, parameters, context))
-
-        def do_execute_no_params(cursor: Any, sql: str, context: Any = None) -> None:
-            self._take(sql, lambda text: bare(cursor, text, context))
-
-        def do_executemany(cursor: Any, sql: str, parameters: Any, context: Any = None) -> None:
-            self._take(sql, lambda text: many(cursor, text, parameters, context))
-
-        dialect.do_execute = do_execute
-        dialect.do_execute_no_params = do_execute_no_params
-        dialect.do_executemany = do_executemany
-
-    def _take(self, sql: str, run: Callable[[str], Any]) -> None:
+    def _take(self, _cursor: Any, sql: str, run: Callable[[str], Any]) -> None:
         steps = current_steps()
         kind = kind_of(sql)
         if steps is None or kind in {Kind.SESSION, Kind.READ}:

@@ -11,16 +11,11 @@ import contextlib
 import dataclasses
 import difflib
 import hashlib
-import logging
 import time
 from collections.abc import Iterator
 from typing import Any
 
-import sqlalchemy as sa
 from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from dal.engine import Settings, create_engine
 from dal.errors import UsageError
@@ -30,6 +25,7 @@ from dal.migrate.plan import clone
 from dal.migrate.plan.findings import Size, Target, findings
 from dal.migrate.plan.recording import Recorder, Sent
 from dal.migrate.plan.report import Plan, PlannedRevision, Step
+from dal.migrate.running import Runner
 from dal.migrate.settings import MigrationSettings
 
 
@@ -89,16 +85,15 @@ def _alone(cursor: Any, database: str) -> Iterator[None]:
 
 class _Rehearsal:
     def __init__(self, config: Config, settings: Settings, work: Settings, witness: Any) -> None:
-        self.config, self.settings, self.work, self.witness = config, settings, work, witness
-        self.script = ScriptDirectory.from_config(config)
-        self.pending: list[Any] = []
+        self.settings, self.work, self.witness = settings, work, witness
+        self.runner = Runner(config, work)
 
     def run(self, since: str | None) -> Plan:
-        engine = create_engine(self.work.for_migrations())
+        runner = self.runner
         recorder = Recorder(self.witness, self.work.database)
         missing: list[str] = []
         sizes: dict[str, Size] | None = None
-        versions = self._look(engine)
+        versions = runner.look()
         if since is None:
             with _session(self.settings) as source:
                 source.execute("SET SESSION TRANSACTION READ ONLY")
@@ -108,14 +103,14 @@ class _Rehearsal:
                 )
                 sizes = _sizes(source, self.settings.database)
         elif since != "base":
-            self._upgrade(engine, since)
+            runner.upgrade(since)
         old = self._tables() - {clone.MARK, versions, f"{versions}_steps"}
-        recorder.listen(engine)
+        recorder.listen(runner.engine)
         failure: MigrationFailed | None = None
         try:
-            current = self._upgrade(engine, "heads")
+            runner.upgrade("heads")
         except MigrationFailed as stopped:
-            failure, current = stopped, self.current
+            failure = stopped
         target = Target(
             sizes,
             MigrationSettings.from_env().big_table,
@@ -126,62 +121,11 @@ class _Rehearsal:
             frozenset(old),
         )  # fmt: skip
         self.witness.execute("SELECT VERSION()")
-        plan = Plan(self.witness.fetchone()[0], self.settings.database, current, not_cloned=missing)
+        plan = Plan(
+            self.witness.fetchone()[0], self.settings.database, runner.current, not_cloned=missing
+        )
         plan.revisions = self._revisions(recorder.sent, target, failure)
         return plan
-
-    # Running -------------------------------------------------------------------------------------
-
-    def _look(self, engine: sa.Engine) -> str:
-        """Return the table of the versions, of an `env.py` that works where it is told to.
-
-        Raises:
-            UsageError: it went elsewhere.
-        """
-        found: list[MigrationContext] = []
-
-        def nothing(_: Any, context: MigrationContext) -> list[Any]:
-            self._check_place(context)
-            found.append(context)
-            return []
-
-        self._run_env(engine, nothing, {"dont_mutate": True})
-        if not found:
-            raise UsageError("env.py runs no migrations: it is to call dal.migrate.run()")
-        return str(found[0].version_table)
-
-    def _upgrade(self, engine: sa.Engine, to: str) -> list[str]:
-        self.current: list[str] = []
-
-        def steps(revision: Any, context: MigrationContext) -> list[Any]:
-            self._check_place(context)
-            self.current = [revision] if isinstance(revision, str) else list(revision)
-            self.pending = self.script._upgrade_revs(to, revision)  # noqa: SLF001  # as alembic.command
-            return self.pending
-
-        self._run_env(engine, steps, {"starting_rev": None, "destination_rev": to})
-        return self.current
-
-    def _check_place(self, context: MigrationContext) -> None:
-        connection = context.connection
-        where = connection and connection.exec_driver_sql("SELECT DATABASE()").scalar()
-        if connection is not None and connection.in_transaction():
-            connection.commit()
-        if where != self.work.database:
-            raise UsageError(
-                "env.py connects by itself, so a rehearsal would be the real thing: let it call "
-                "dal.migrate.run(metadata)"
-            )
-
-    def _run_env(self, engine: sa.Engine, fn: Any, options: dict[str, Any]) -> None:
-        logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
-        with engine.connect() as connection:
-            self.config.attributes["connection"] = connection
-            try:
-                with EnvironmentContext(self.config, self.script, fn=fn, **options):
-                    self.script.run_env()
-            finally:
-                del self.config.attributes["connection"]
 
     def _refuse_half_done(self, source: Any, versions: str) -> None:
         journal = journal_name({"version_table": versions})
@@ -213,7 +157,7 @@ class _Rehearsal:
         self, sent: list[Sent], target: Target, failure: MigrationFailed | None
     ) -> list[PlannedRevision]:
         planned = []
-        for step in self.pending:
+        for step in self.runner.steps:
             revision = PlannedRevision(step.revision.revision, step.doc or "")
             revision.steps = [
                 _step(one, target) for one in sent if one.revision == revision.revision
