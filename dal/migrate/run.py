@@ -52,6 +52,8 @@ def run(metadata: MetaData | list[MetaData], **keywords: Any) -> None:
     is_command_line = getattr(context.config, "cmd_opts", None) is not None
     try:
         settings = MigrationSettings.from_env(**of_settings)
+        if adapt := context.config.attributes.get("adapt_settings"):
+            settings = adapt(settings)
         with _connected() as connection:
             _online(connection, metadata, keywords, settings)
     except MigrationFailed as stopped:

@@ -72,6 +72,11 @@ class Steps:
         self._is_open = True  # journalling; closed inside repeatable()
 
     @property
+    def step(self) -> int:
+        """The number of the statement that is sent now, or was sent last."""
+        return self._step
+
+    @property
     def has_begun(self) -> bool:
         """Whether the revision has sent a change."""
         return self._step > 0

@@ -1,18 +1,19 @@
 """What a DDL costs, by asking the server: the first algorithm that it does not refuse.
 
-A refused algorithm has changed nothing (manual, "Online DDL Operations"), so the statement is
-simply sent again with the next. INSTANT takes no LOCK clause (1221).
+A refused algorithm has changed nothing, so the statement is simply sent again with the next.
 """
 
 from __future__ import annotations
 
 import enum
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from dal.migrate.ddl.algorithm import Ways, is_refused, ways
 from dal.migrate.journal.kinds import tokens
 from dal.migrate.journal.steps import number_of
+
+_SYNTAX = 1064
 
 
 class Cost(enum.StrEnum):
@@ -29,51 +30,12 @@ class Cost(enum.StrEnum):
     REFUSED = "REFUSED"
 
 
-_CLAUSES = {
-    Cost.INSTANT: ("ALGORITHM=INSTANT",),
-    Cost.INPLACE: ("ALGORITHM=INPLACE", "LOCK=NONE"),
-    Cost.SHARED: ("ALGORITHM=INPLACE", "LOCK=SHARED"),
-    Cost.COPY: ("ALGORITHM=COPY", "LOCK=SHARED"),
-}
-# Not supported, not supported for a reason, not supported so, no instant versions left; MariaDB's
-# word for the last.
-_REFUSED = {1845, 1846, 1847, 4092, 4157}
-_NAME = r"(?:`(?:[^`]|``)+`|[\w$]+)"
-_ALTER = re.compile(
-    rf"(?i)\s*ALTER\s+(?:IGNORE\s+)?TABLE\s+(?:IF\s+EXISTS\s+)?{_NAME}(?:\s*\.\s*{_NAME})?\s+"
-)
-_INDEX = re.compile(r"(?i)\s*(?:CREATE\s+(?:UNIQUE\s+|FULLTEXT\s+|SPATIAL\s+)?|DROP\s+)INDEX\s")
-# They take no comma before.
-_ALONE = re.compile(r"(?i)(?:PARTITION\s+BY|REMOVE\s+PARTITIONING)\b")
-
-
-def with_clause(sql: str, cost: Cost) -> str | None:
-    """Return the statement with the clause of a class, or None where it takes none."""
-    clause = _CLAUSES[cost]
-    head = _ALTER.match(sql)
-    if head:
-        rest = sql[head.end() :]
-        comma = " " if _ALONE.match(rest) else ", "
-        return f"{head[0]}{', '.join(clause)}{comma}{rest}"
-    if _INDEX.match(sql) and cost is not Cost.INSTANT:
-        return f"{sql.rstrip().removesuffix(';')} {' '.join(clause)}"
-    return None
-
-
 def _of_its_own_clause(words: list[str]) -> Cost:
     if "INSTANT" in words:
         return Cost.INSTANT
     if "COPY" in words:
         return Cost.COPY
     return Cost.SHARED if {"SHARED", "EXCLUSIVE"} & set(words) else Cost.INPLACE
-
-
-def _tries(sql: str) -> Iterator[tuple[Cost, str]]:
-    for cost in _CLAUSES:
-        text = with_clause(sql, cost)
-        if text is not None:
-            yield cost, text
-    yield Cost.OTHER, sql
 
 
 def send(sql: str, run: Callable[[str], Any]) -> Cost:
@@ -95,12 +57,29 @@ def send(sql: str, run: Callable[[str], Any]) -> Cost:
     if words[:2] == ["RENAME", "TABLE"]:
         run(sql)
         return Cost.INSTANT
-    for cost, text in _tries(sql):
+    found = ways(sql)
+    if found is None:
+        run(sql)
+        return Cost.OTHER
+    return _mildest(found, sql, run)
+
+
+def _mildest(found: Ways, sql: str, run: Callable[[str], Any]) -> Cost:
+    last = Cost.COPY
+    for text, cost in (
+        (found.instant, Cost.INSTANT),
+        (found.in_place, Cost.INPLACE),
+        (found.shared, Cost.SHARED),
+    ):
         try:
-            run(text)
+            if text is not None:
+                run(text)
+                return cost
         except Exception as error:
-            if cost is Cost.OTHER or number_of(error) not in _REFUSED:
+            number = number_of(error)
+            if not is_refused(number, str(error.args[-1])):
                 raise
-        else:
-            return cost
-    raise AssertionError("the last try returns or raises")
+            if number == _SYNTAX:  # no clause is taken there, so none tells
+                last = Cost.OTHER
+    run(sql)
+    return last

@@ -5,6 +5,7 @@ It stands where SQLAlchemy gives a statement to the driver, below all that `run(
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,17 @@ from dal.migrate.journal.kinds import Kind, kind_of, tokens
 from dal.migrate.journal.steps import current_steps
 from dal.migrate.names import quoted
 from dal.migrate.plan.classes import Cost, send
+from dal.migrate.revision.allow import allowed
+
+# The clauses that run() adds: behind the table's name, or on a line of their own.
+_ADDED = re.compile(
+    r" ALGORITHM=(?:INSTANT|INPLACE)(?:, LOCK=(?:NONE|SHARED))?,?(?= )"
+    r"|\nALGORITHM=INPLACE LOCK=(?:NONE|SHARED)\Z"
+)
+
+
+def _as_written(sql: str) -> str:
+    return _ADDED.sub("", sql, count=1)
 
 
 @dataclass
@@ -52,11 +64,13 @@ class Recorder:
         if kind is not Kind.DDL:
             run(sql)
             names = self._definitions(sql)
-            self.sent.append(Sent(steps.revision, sql, Cost.ROWS, names, names))
+            self.sent.append(
+                Sent(steps.revision, sql, Cost.ROWS, names, names, allowed=dict(allowed()))
+            )
             return
         before = self._definitions(sql)
-        record = Sent(steps.revision, sql, Cost.REFUSED, before, before)
-        record.cost = send(sql, run)
+        cost = send(sql, run)
+        record = Sent(steps.revision, _as_written(sql), cost, before, allowed=dict(allowed()))
         record.after = self._definitions(sql)
         self.sent.append(record)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from dal.errors import InvalidArgument
 
 Hurt = Literal["copy", "shared", "contract", "rows"]
 
-_allowed: ContextVar[frozenset[str]] = ContextVar("dal_migration_allowed", default=frozenset())
+_allowed: ContextVar[Mapping[str, str]] = ContextVar(
+    "dal_migration_allowed", default=MappingProxyType({})
+)
 
 
 @contextlib.contextmanager
@@ -31,11 +34,16 @@ def allow(what: Hurt, *, reason: str) -> Iterator[None]:
         raise InvalidArgument(f"allow() takes one of {', '.join(get_args(Hurt))}, not {what!r}")
     if not isinstance(reason, str) or not reason.strip():
         raise InvalidArgument("allow() wants a reason, a text for who reads the revision")
-    token = _allowed.set(_allowed.get() | {what})
+    token = _allowed.set({**_allowed.get(), what: reason})
     try:
         yield
     finally:
         _allowed.reset(token)
+
+
+def allowed() -> Mapping[str, str]:
+    """Return what is allowed here and now, with the reasons."""
+    return _allowed.get()
 
 
 def is_allowed(what: Hurt) -> bool:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the one setting."""
-    parser.addini(
-        "dal_alembic", "Alembic's configuration, from the root on.", default="alembic.ini"
-    )
+    parser.addini("dal_alembic", "Alembic's configuration, from the root on", default="alembic.ini")
 
 
 @pytest.fixture(scope="session")

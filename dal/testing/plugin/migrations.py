@@ -214,6 +214,10 @@ class _Died(Exception):
     """What stops a revision in the middle."""
 
 
+class _Lost(pymysql.err.OperationalError):  # type: ignore[misc]
+    """A connection that ends in the middle."""
+
+
 def _fail_before(_cursor: Any, sql: str, run: Callable[[str], Any]) -> None:  # noqa: ARG001
     raise _Died("the test stops here")
 
@@ -221,7 +225,7 @@ def _fail_before(_cursor: Any, sql: str, run: Callable[[str], Any]) -> None:  # 
 def _lose_after(cursor: Any, sql: str, run: Callable[[str], Any]) -> None:
     run(sql)
     cursor.connection._force_close()  # noqa: SLF001  # PyMySQL's way to end without a word
-    raise pymysql.err.OperationalError(2013, "the test loses the connection here")
+    raise _Lost(2013, "the test loses the connection here")
 
 
 class _Deaths:
@@ -229,7 +233,7 @@ class _Deaths:
 
     def __init__(self, die: Callable[[Any, str, Callable[[str], Any]], None]) -> None:
         self._die = die
-        self._seen: set[tuple[str, int, str]] = set()
+        self._seen: set[tuple[str, int]] = set()
         self.happened = 0
         self.last = ""
         self._died_now = False
@@ -239,15 +243,18 @@ class _Deaths:
         if steps is None or kind_of(sql) in {Kind.SESSION, Kind.READ}:
             run(sql)
             return
-        key = (steps.revision, steps.number, sql)
+        key = (steps.revision, steps.step)
         if key in self._seen:
             run(sql)
             return
         self._seen.add(key)
         self.happened += 1
-        self._died_now = True
-        self.last = f"statement {steps.number} of {steps.revision}"
-        self._die(cursor, sql, run)
+        self.last = f"statement {steps.step} of {steps.revision}"
+        try:
+            self._die(cursor, sql, run)
+        except (_Died, _Lost):
+            self._died_now = True
+            raise
 
     def was_ours(self) -> bool:
         """Return whether the last stop was this one's doing."""
