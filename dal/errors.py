@@ -27,7 +27,6 @@ Error:
          ├─ ProtocolError          an answer that breaks MySQL's protocol; the connection is closed
          ├─ ResultTooLarge         an answer above `max_result_bytes`; the connection is closed
          ├─ StatementTooLarge      a statement above the server's `max_allowed_packet`
-         ├─ UndecodableValue       a value that is not of its column's type; the scope goes on
          ├─ CommitOutcomeUnknown   COMMIT was sent, its answer never came
          ├─ Deadlock, WriteConflict, LockTableFull, LockWaitTimeout, LockNotAvailable
          ├─ StatementTimeout, StatementInterrupted
@@ -92,7 +91,6 @@ __all__ = [
     "TLSError",
     "TooManyConnections",
     "TransactionControl",
-    "UndecodableValue",
     "UnencodableAnswer",
     "UnflushedChanges",
     "UnknownDatabase",
@@ -195,7 +193,8 @@ class InvalidCursor(InvalidArgument):
 class UnreadableValue(Error, ValueError):
     """A column holds what Python has no value for; `columns` names it, no message shows the value.
 
-    Such as the date 0000-00-00, or a text that is none of its Enum.
+    Such as the date 0000-00-00, a text that is none of its Enum, or bytes that are no text in the
+    connection's character set. The answer was read to its end, and the scope goes on.
     """
 
 
@@ -350,14 +349,6 @@ class StatementTooLarge(DatabaseError, exc.OperationalError):
 
     connection_invalidated = True
     transaction_lost = True
-
-
-class UndecodableValue(DatabaseError, exc.DataError):
-    """A value is not what its column's type promises, such as text of another character set.
-
-    Names the column and its type, never the value. The statement did its work, the rest of the
-    answer was read, and the scope goes on.
-    """
 
 
 class CommitOutcomeUnknown(DatabaseError, exc.OperationalError):

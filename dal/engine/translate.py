@@ -190,7 +190,11 @@ def _own_error(
             statement=statement,
         )
     if isinstance(original, Undecodable):
-        return errors.UndecodableValue(f"{text}; HEX() of it shows the bytes", statement=statement)
+        return errors.UnreadableValue(
+            f"{text}; HEX() of it shows the bytes",
+            columns=(original.args[0],),
+            statement=statement,
+        )
     return None
 
 

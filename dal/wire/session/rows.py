@@ -164,7 +164,8 @@ class Result(MySQLResult):
             raise Malformed("a row has fewer columns than announced") from None
         except (ValueError, ArithmeticError, TypeError):
             if place <= len(data):
-                raise Undecodable(_not_decoded(self.fields[len(row)])) from None
+                field = self.fields[len(row)]
+                raise Undecodable(field.name, _not_decoded(field)) from None
         if place != len(data):
             raise Malformed("a row is not as long as its columns")
         return tuple(row)

@@ -14,7 +14,7 @@ from dal import (
     ResultTooLarge,
     StatementTooLarge,
     TLSError,
-    UndecodableValue,
+    UnreadableValue,
 )
 from dal.testing.proxy import Proxy
 
@@ -78,10 +78,11 @@ class TestAValueThatIsNotOfItsType:
         with database.scope() as session:
             Accounts(database).add(Account(owner="ada"))
             session.execute(sa.text("CALL latin()"))
-            with pytest.raises(UndecodableValue, match="the column n") as failed:
+            with pytest.raises(UnreadableValue, match="the column n") as failed:
                 session.execute(sa.text("SELECT 'é' AS n"), execution_options=options).all()
             assert "é" not in str(failed.value)
             assert "STRING" in str(failed.value)
+            assert failed.value.columns == ("n",)
             assert session.scalar(sa.text("SELECT 7")) == 7
         with admin.cursor() as cursor:
             assert cursor.execute("SELECT * FROM account") == 1
