@@ -66,6 +66,8 @@ __version__ = "0.1.0"
 
 if typing.TYPE_CHECKING:
     from dal.idempotency import Idempotency as Idempotency
+    from dal.outbox import Message as Message
+    from dal.outbox import Outbox as Outbox
     from dal.schema import tables as tables
 
 __all__ = [
@@ -124,7 +126,12 @@ __all__ = [
 ]
 
 # Loaded by those who use them.
-_LATER = {"Idempotency": "dal.idempotency", "tables": "dal.schema"}
+_LATER = {
+    "Idempotency": "dal.idempotency",
+    "Message": "dal.outbox",
+    "Outbox": "dal.outbox",
+    "tables": "dal.schema",
+}
 
 
 def __getattr__(name: str) -> typing.Any:

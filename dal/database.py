@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -23,6 +24,10 @@ from dal.wire.deadline import NEVER, Deadline
 if TYPE_CHECKING:  # loaded by those who use it
     from dal.idempotency.claim import Claim
     from dal.idempotency.idempotency import Idempotency
+    from dal.outbox import Outbox
+
+
+BatchHandler = Callable[..., dict[str, Any]]
 
 
 class Database:
@@ -61,6 +66,13 @@ class Database:
     def engine(self) -> Engine:
         """The engine below: its connections are their own, outside every scope."""
         return self._engine
+
+    @functools.cached_property
+    def outbox(self) -> Outbox:
+        """The messages that leave when the work is committed."""
+        from dal.outbox import Outbox  # noqa: PLC0415  # for those who ask
+
+        return Outbox(self)
 
     @property
     def has_scope(self) -> bool:
@@ -278,6 +290,121 @@ class Database:
             )
 
         return decorate if handler is None else decorate(handler)
+
+    @overload
+    def record_handler(
+        self,
+        function: Callable[..., object],
+        /,
+        *,
+        idempotency: Idempotency | None = None,
+        attempts: int = 1,
+        reserve: float = aws.RESERVE,
+    ) -> Callable[..., None]: ...
+
+    @overload
+    def record_handler(
+        self,
+        /,
+        *,
+        idempotency: Idempotency | None = None,
+        attempts: int = 1,
+        reserve: float = aws.RESERVE,
+    ) -> Callable[[Callable[..., object]], Callable[..., None]]: ...
+
+    def record_handler(
+        self,
+        function: Callable[..., object] | None = None,
+        /,
+        *,
+        idempotency: Idempotency | None = None,
+        attempts: int = 1,
+        reserve: float = aws.RESERVE,
+    ) -> Callable[..., None] | Callable[[Callable[..., object]], Callable[..., None]]:
+        """Return `function` with a unit of work around each record: bare, or with keywords.
+
+        For Powertools' batch processors, which pass the context to a parameter `lambda_context`:
+        without it there is no deadline. What the function returns is dropped.
+
+        Args:
+            function: Takes a record; and the context, if it has a parameter `lambda_context`.
+            idempotency: As for `handler`; its `key` takes the record.
+            attempts: As for `handler`.
+            reserve: Seconds of the invocation's time kept back; a record is not begun in them.
+
+        Raises:
+            InvalidArgument: `function` is no plain function, or another argument is wrong.
+            DeadlineExceeded: (when called) no time is left to begin this record.
+        """
+        from dal.aws.batches import record_handler  # noqa: PLC0415  # for those who ask
+
+        decorate = functools.partial(
+            record_handler,
+            self,
+            idempotency=idempotency,
+            attempts=attempts,
+            reserve=reserve,
+            run=self._run,
+        )
+        return decorate if function is None else decorate(function)
+
+    @overload
+    def batch_handler(
+        self,
+        function: Callable[..., object],
+        /,
+        *,
+        idempotency: Idempotency | None = None,
+        attempts: int = 1,
+        reserve: float = aws.RESERVE,
+    ) -> BatchHandler: ...
+
+    @overload
+    def batch_handler(
+        self,
+        /,
+        *,
+        idempotency: Idempotency | None = None,
+        attempts: int = 1,
+        reserve: float = aws.RESERVE,
+    ) -> Callable[[Callable[..., object]], BatchHandler]: ...
+
+    def batch_handler(
+        self,
+        function: Callable[..., object] | None = None,
+        /,
+        *,
+        idempotency: Idempotency | None = None,
+        attempts: int = 1,
+        reserve: float = aws.RESERVE,
+    ) -> BatchHandler | Callable[[Callable[..., object]], BatchHandler]:
+        """Return a Lambda handler that gives each record of a batch to `function`, one unit each.
+
+        For SQS, Kinesis and DynamoDB streams. It answers `batchItemFailures`: a record that raised,
+        or was not begun as the time was up. A FIFO group stops at its first failure, and the rest
+        of it is answered as failed; a stream stops altogether at its first. The event source needs
+        ReportBatchItemFailures.
+
+        Args:
+            function: As for `record_handler`, and so are the others.
+            idempotency: As for `handler`; its `key` takes the record.
+            attempts: As for `handler`.
+            reserve: Seconds of the invocation's time kept back; a record is not begun in them.
+
+        Raises:
+            InvalidArgument: `function` is no plain function, or another argument is wrong; (when
+                called) the event is of another source.
+        """
+        from dal.aws.batches import batch_handler  # noqa: PLC0415  # for those who ask
+
+        handler_of = self.record_handler(
+            idempotency=idempotency, attempts=attempts, reserve=reserve
+        )
+
+        def decorate(function: Callable[..., object]) -> BatchHandler:
+            return batch_handler(handler_of(function))
+
+        return decorate if function is None else decorate(function)
 
     def _current(self) -> Scope:
         scope = current_scope(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from dal import idempotency
+from dal import idempotency, outbox
 from dal.settings import TABLE_PREFIX
 
 
@@ -16,3 +16,4 @@ def tables(metadata: sa.MetaData, *, prefix: str = TABLE_PREFIX) -> None:
         prefix: What the names of the tables begin with: the setting `table_prefix`.
     """
     idempotency.add_table(metadata, prefix)
+    outbox.add_tables(metadata, prefix)

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from dal.aws.answer import is_failure, prove_encodable
 from dal.errors import InvalidArgument, UsageError
 from dal.scope.attempts import checked_attempts
+from dal.scope.current import current_scope
 from dal.scope.units import UnitsOfWork
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -94,6 +95,7 @@ def as_unit_of_work(
         def unit() -> Any:
             answer = handler(*args, **kwargs)
             encoded = prove_encodable(answer)
+            _check_failures_are_undone(database, answer)
             if rollback_when(answer):
                 database.rollback_only()
             elif claim is not None:
@@ -124,6 +126,25 @@ def lambda_context(args: Any, kwargs: Any) -> tuple[object, float]:
         if isinstance(milliseconds, int | float):  # and not what a mock of a test gives
             return value, milliseconds / 1000
     return None, math.inf
+
+
+def _check_failures_are_undone(database: UnitsOfWork, answer: object) -> None:
+    """Raise where a batch processor caught what a record raised: half of that would be stored.
+
+    Raises:
+        UsageError: records failed, and no savepoint was rolled back.
+    """
+    if not isinstance(answer, dict) or not answer.get("batchItemFailures"):
+        return
+    scope = current_scope(database)
+    is_plain = scope is not None and scope.has_written and not scope.is_lost_or_refused
+    if scope is None or not is_plain or scope.has_undone_a_part:
+        return
+    raise UsageError(
+        "records of this batch failed, and what they had written would be committed with the "
+        "rest, so nothing is: give each record to db.record_handler(), without @db.handler around "
+        "the processor, or to a db.savepoint()"
+    )
 
 
 def checked_reserve(reserve: object) -> float:

@@ -101,6 +101,8 @@ class Scope:
         self._reading = statements.Reading()  # of the last statement
         self._writes: list[tuple[Write, Any]] = []  # put off until COMMIT
         self._ended_as: Outcome | None = None
+        #: Whether a savepoint was rolled back.
+        self.has_undone_a_part = False
         #: By what the outcome of a COMMIT whose answer was lost is found out.
         self.marker: Marker | None = None
 
@@ -203,6 +205,7 @@ class Scope:
                 del self._writes[mine.writes :]
                 if self._error is None:
                     nested.rollback()
+                    self.has_undone_a_part = True
             raise
         finally:
             self._savepoints.leave(mine)
@@ -267,6 +270,12 @@ class Scope:
                 f"after_commit() wants a callable, not {type(callback).__name__}"
             )
         self._callbacks.append(callback)
+
+    @property
+    def has_written(self) -> bool:
+        """Whether a statement has written rows, or a change or message is still to be written."""
+        pending = bool(self._writes) or self.session.has_unwritten_changes()
+        return pending or self.tally.rows_written > 0
 
     def before_commit(self, write: Write, item: object) -> None:
         """Let `write` have `item`, with all others that it was given here, right before COMMIT.

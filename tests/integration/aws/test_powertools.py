@@ -410,10 +410,14 @@ class TestABatch:
         assert process.invoke(sqs_event("three")).answer() == {"batchItemFailures": []}
         assert process.cold_starts == 1
 
-    def test_with_one_scope_for_all_stores_half_of_a_failed_record(self, function, placed):
+    def test_with_one_scope_for_all_does_not_store_half_of_a_failed_record(self, function, placed):
         process = function("powertools_records.scope_for_all")
-        assert failures(process.invoke(sqs_event("one", "bad", "two")).answer()) == ["bad"]
-        assert placed() == ["bad", "one", "two"]
+        failed = process.invoke(sqs_event("one", "bad", "two"))
+        assert failed.error["errorType"] == "UsageError"
+        assert "record_handler" in failed.error["errorMessage"]
+        assert placed() == []
+        assert failures(process.invoke(sqs_event("one", "two")).answer()) == []
+        assert placed() == ["one", "two"]
 
     def test_with_one_scope_for_all_an_error_of_a_flush_sends_all_records_back(
         self, function, placed
