@@ -214,14 +214,6 @@ def test_the_settings_are_those_of_the_code():
             assert unit == ("seconds, whole" if str(field.type).startswith("int") else "seconds")
 
 
-def test_the_readme_says_the_same_of_every_setting():
-    full = {row[0]: row[1:4] for row in tables(ROOT / "docs/settings.md", "Setting")}
-    rows = tables(README, "Setting", "Variable")
-    assert [key for row in rows for key in code_names(row[0])] == list(FIELDS)
-    for setting, *rest in rows:
-        assert setting not in full or rest == full[setting]
-
-
 # Errors ------------------------------------------------------------------------------------------
 
 ERRORS = ROOT / "docs/errors.md"
