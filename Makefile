@@ -42,7 +42,7 @@ endif
 unit: setup ## the tests that need no server
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
 
-.PHONY: prove-faults prove-history prove-storm prove-pool prove-metrics
+.PHONY: prove-faults prove-history prove-storm prove-pool prove-metrics prove-migrations
 prove-faults: server ## every fault at every stage, and every orphan; writes the table in docs/faults.md
 	@DAL_TEST_FAULTS=all $(BIN)/python -m pytest tests/faults/test_matrix.py tests/faults/test_orphans.py $(ARGS)
 
@@ -65,6 +65,9 @@ prove-metrics: server ## the metrics of 1,000 invocations, against the server's 
 .PHONY: prove-strangers
 prove-strangers: server ## 20,000 sessions of a server that breaks the protocol; DAL_TEST_SEED repeats a run
 	@DAL_TEST_MUTATIONS=$${DAL_TEST_MUTATIONS:-20000} $(BIN)/python -m pytest tests/integration/strangers $(ARGS)
+
+prove-migrations: server ## revisions that die at every command on the wire, and go on
+	@DAL_TEST_MIGRATIONS=all $(BIN)/python -m pytest tests/integration/migrations/test_replay.py $(ARGS)
 
 BENCH := .venv-bench
 $(BENCH)/.packages: requirements/bench.txt requirements/mysqlclient.txt scripts/packages scripts/mysqlclient

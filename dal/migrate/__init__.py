@@ -8,8 +8,10 @@ run(Base.metadata)
 """
 
 from dal.migrate.failure import MigrationFailed
+from dal.migrate.in_lambda import handler
 from dal.migrate.lock import AnotherDeployer
 from dal.migrate.revision.allow import allow
+from dal.migrate.revision.backfill import backfill
 from dal.migrate.revision.one_alter import one_alter
 from dal.migrate.revision.repeatable import repeatable
 from dal.migrate.run import run
@@ -20,6 +22,8 @@ __all__ = [
     "MigrationFailed",
     "MigrationSettings",
     "allow",
+    "backfill",
+    "handler",
     "one_alter",
     "repeatable",
     "run",

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import event
@@ -29,13 +29,13 @@ class Guard:
         connection: Connection,
         journal: Journal,
         settings: MigrationSettings,
-        check_time: Callable[[], None],
+        attributes: Mapping[str, Any],
     ) -> None:
         self._connection = connection
         self._driver: Any = connection.connection.dbapi_connection
         self._journal = journal
         self._send_ddl = Sender(self._driver, settings)
-        self._check_time = check_time
+        self._attributes = attributes
 
     # Around Alembic's steps -----------------------------------------------------------------------
 
@@ -87,9 +87,9 @@ class Guard:
             revision=revision,
             way=way,
             rows=rows,
-            who=who(),
+            who=str(self._attributes.get("who") or who()),
             send_ddl=self._send_ddl,
-            check_time=self._check_time,
+            check_time=self._attributes.get("check_time", lambda: None),
         )
 
     def _failed(self, error: Exception, steps: Steps, step: Any) -> MigrationFailed:
@@ -186,6 +186,5 @@ def _refuse_changes(sql: str) -> None:
 
 
 def who() -> str:
-    """Return who works: of a Lambda its request, else the machine and the process."""
-    request = os.environ.get("DAL_MIGRATION_REQUEST")
-    return request or f"{socket.gethostname()}:{os.getpid()}"
+    """Return who works: the machine and the process."""
+    return f"{socket.gethostname()}:{os.getpid()}"

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import pymysql
 from alembic import context
 from alembic.util import CommandError, to_list
 from sqlalchemy import MetaData
@@ -25,6 +26,9 @@ from dal.migrate.names import quoted_journal
 from dal.migrate.settings import MigrationSettings
 
 _SETTINGS = ("wait", "lock_wait", "patience", "big_table")
+# Seconds: what is between (NAT, a load balancer) forgets a connection that is silent for minutes.
+_KEEP_ALIVE = 60
+
 _alembic = logging.getLogger("alembic.runtime.migration")
 
 
@@ -61,7 +65,7 @@ def run(metadata: MetaData | list[MetaData], **keywords: Any) -> None:
             raise
         sys.stderr.write(f"{stopped}\n")
         sys.exit(1)
-    except (ConfigurationError, ConnectError, AnotherDeployer) as error:
+    except (ConfigurationError, ConnectError, AnotherDeployer, pymysql.MySQLError) as error:
         if not is_command_line:
             raise
         raise CommandError(str(error)) from error  # a line says more than a trace
@@ -86,7 +90,8 @@ def _offline(metadata: MetaData | list[MetaData], keywords: dict[str, Any]) -> N
 def _connected() -> Iterator[Connection]:
     """Give the connection that the caller of Alembic handed over, or a new one.
 
-    `Config.attributes` may hold a "connection" of SQLAlchemy's, or the "settings" of a database.
+    `Config.attributes` may hold a "connection" of SQLAlchemy's, or the "settings" of a database;
+    and, for who has little time, "adapt_settings", "check_time" and "connected".
     """
     attributes = context.config.attributes
     given = attributes.get("connection")
@@ -118,6 +123,9 @@ def _online(
         with context.begin_transaction(), without_answered_warnings():
             context.run_migrations()
         return
+    if hasattr(driver, "keep_alive"):
+        driver.keep_alive(_KEEP_ALIVE)
+    context.config.attributes.get("connected", lambda _: None)(driver)
     with contextlib.closing(driver.cursor()) as cursor:
         cursor.execute("SELECT DATABASE()")
         database = cursor.fetchone()[0]
@@ -129,7 +137,7 @@ def _online(
         connection,
         journal,
         settings,
-        context.config.attributes.get("check_time", lambda: None),
+        context.config.attributes,
     )
     context.configure(
         connection=connection,

@@ -82,6 +82,19 @@ class Connection(Transactions):
 
         return largest_packet(self, self.purpose.deadline)
 
+    def hang_up(self) -> None:
+        """End the way to the server, from any thread: what runs there goes on, and is not killed.
+
+        Whoever waits for an answer here gets an error at once.
+        """
+        channel = self._sock
+        if channel is not None:
+            channel.hang_up()
+
+    def keep_alive(self, seconds: int) -> None:
+        """Ask the server's machine for a sign of life after so many seconds of silence."""
+        self._sock.keep_alive(seconds)
+
     def drop(self) -> None:
         """Close the socket if it is open still, without a word to the server."""
         self._force_close()

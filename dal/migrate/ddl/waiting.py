@@ -23,7 +23,7 @@ SELECT DISTINCT t.processlist_id, t.processlist_user, t.processlist_host,
 FROM performance_schema.metadata_locks m
 JOIN performance_schema.threads t ON t.thread_id = m.owner_thread_id
 WHERE m.object_type = 'TABLE' AND m.lock_status = 'GRANTED'
-  AND m.object_schema = DATABASE() AND m.object_name IN %s
+  AND m.object_schema = DATABASE() AND m.object_name IN ({marks})
   AND t.processlist_id <> CONNECTION_ID()
 LIMIT 5
 """
@@ -69,8 +69,9 @@ _UNSEEN = (
 
 def blockers(connection: Any, sql: str) -> str:
     """Return which sessions hold the tables that `sql` names; empty where none is seen."""
-    names = [word.strip("`") for word in tokens(sql) if word not in "().,;="]
-    for query, arguments in ((_BLOCKERS, (names,)), (_TRANSACTIONS, None)):
+    names = [*{word.strip("`") for word in tokens(sql) if word not in "().,;="}]
+    marks = ", ".join(["%s"] * len(names))
+    for query, arguments in ((_BLOCKERS.format(marks=marks), names), (_TRANSACTIONS, None)):
         with contextlib.suppress(Exception), connection.cursor() as cursor:
             cursor.execute(query, arguments)
             if found := cursor.fetchall():

@@ -19,6 +19,7 @@ from pymysql.err import error_map
 
 from dal.errors import UsageError
 from dal.migrate.journal import reads
+from dal.migrate.journal.carried import Carried
 from dal.migrate.journal.fingerprint import fingerprint
 from dal.migrate.journal.kinds import Kind, kind_of, locks_rows, tokens
 from dal.migrate.journal.table import Journal, Row
@@ -66,8 +67,12 @@ class Steps:
         self._lost: BaseException | None = None
         #: The last statement that failed, and how.
         self.failure: tuple[Row, Exception] | None = None
+        self._carried = Carried()
+        self._last_id: int | None = None
         self._many = False
         self._collected: list[str] | None = None
+        #: How many rows the last backfill has matched.
+        self.backfilled = 0
         self.check_time = check_time
         self._is_open = True  # journalling; closed inside repeatable()
 
@@ -147,12 +152,30 @@ class Steps:
             self._send_ddl(sql, run)
         else:
             self._watched(run, sql)
+        self._carried.note(sql, self._step)
+
+    def _take_up(self, sql: str) -> None:
+        """Bring the session to where the earlier run left it, before what is sent now.
+
+        Raises:
+            Unsure: the statement needs what went with that run's session.
+        """
+        if name := self._carried.lost(sql, self._last_done):
+            raise Unsure(
+                f"{short(sql)} needs {name}, which went with the session of the earlier run, and "
+                "the data that it was made of has changed since. Finish the revision by hand, and "
+                f"alembic stamp {self.revision}; another time keep it in a table that stays"
+            )
+        if self._last_id:
+            self._command(f"SET last_insert_id = {self._last_id}")
+            self._last_id = None
 
     # Reads ---------------------------------------------------------------------------------------
 
     def _read(self, cursor: Any, sql: str, run: Callable[[str], Any], parameters: Any) -> None:
         known = self._read_before(digest(sql, parameters))
         if known is None:
+            self._take_up(sql)
             self._watched(run, sql)
             self._reads.append((digest(sql, parameters), reads.kept(cursor)))
             return
@@ -185,6 +208,9 @@ class Steps:
                 row.state, row.affected = "done", 0
                 self._commit(row)
             reads.answer(cursor, before.affected or 0, before.last_id)
+            self._last_id = before.last_id or self._last_id
+            if before.reads and before.reads[-1][0] == row.digest and before.reads[-1][1]:
+                reads.show_again(cursor, before.reads[-1][1])  # INSERT ... RETURNING
         elif before is not None and before.errno and row.step < self._last_done:
             # The revision went on after this error, and so it does again.
             kind_of_error = error_map.get(before.errno, pymysql.OperationalError)
@@ -192,6 +218,7 @@ class Steps:
         else:
             by_kind = {Kind.DML: self._dml, Kind.DDL: self._ddl, Kind.OPAQUE: self._opaque}
             try:
+                self._take_up(sql)
                 by_kind[kind](cursor, row, run)
             except Exception as error:
                 self.failure = (row, error)
@@ -243,6 +270,44 @@ class Steps:
             )
         row.state = "applied" if is_changed else "running"
 
+    # Backfills -----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def backfilling(self, text: str, parameters: Any) -> Iterator[Row | None]:
+        """Make one statement of all that the block sends; gives its row, None if it is done."""
+        row = self._next_row(text, parameters)
+        before = self._before.get(row.step)
+        self.backfilled = 0
+        if before is not None and before.is_done:
+            self._check_same(before, row)
+            self.backfilled = before.affected or 0
+            yield None
+            return
+        if before is not None and before.position is not None:
+            self._check_same(before, row)
+            row.position = before.position
+        row.position = row.position or [None, 0]
+        self._filling = row
+        try:
+            with self.not_journalled():
+                self._commit(row)
+                yield row
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                self.connection.rollback()
+                row.errno, row.error = number_of(error), without_value(str(error))[:1000]
+                self._commit(row)
+            self.failure = (row, error)
+            raise
+        row.state, row.affected, row.errno, row.error = "done", row.position[1], None, None
+        self._commit(row)
+        self.backfilled = row.affected
+
+    def at_position(self, position: Any) -> None:
+        """Commit what the block of `backfilling()` has sent, with how far it is."""
+        self._filling.position = position
+        self._commit(self._filling)
+
     def _dml(self, cursor: Any, row: Row, run: Callable[[str], Any]) -> None:
         begins = bool(self.connection.get_autocommit())
         if begins:  # an autocommit_block(): the row and its journal row are one all the same
@@ -262,6 +327,8 @@ class Steps:
                         self.connection.commit()
             raise
         row.state, row.affected, row.last_id = "done", cursor.rowcount, cursor.lastrowid
+        if cursor.description is not None:
+            row.reads.append((row.digest, reads.kept(cursor)))
         self.journal.write(row)
         if begins:
             self.connection.commit()
@@ -356,7 +423,7 @@ class Steps:
             row = None
         with contextlib.suppress(Exception):
             self.connection.rollback()
-            if row is not None and cause is not None and row.fingerprint is None:
+            if row is not None and cause is not None and not (row.fingerprint or row.position):
                 self._note(row, cause)
                 self._commit(row)
         return row

@@ -7,6 +7,7 @@ where PyMySQL expects its socket and gives each wait only what is left of one de
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import math
@@ -187,6 +188,17 @@ class Channel:
             return None
         cipher = self._socket.cipher()
         return str(self._socket.version()), cipher[0] if cipher else ""
+
+    def hang_up(self) -> None:
+        """Shut the socket down, from any thread; who waits on it wakes up."""
+        with contextlib.suppress(OSError):
+            # Not SSLSocket's own, which changes what the waiting thread reads by.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def keep_alive(self, seconds: int) -> None:
+        """Ask the peer for a sign of life after so many seconds of silence (Linux)."""
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
 
     # What PyMySQL calls on its socket.
 

@@ -1,5 +1,6 @@
 """Alembic as a deployer runs it, on revisions that a test writes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +22,37 @@ from dal.migrate import *
 """
 
 
+class Zygote:
+    """The process of dying.py, which forks for each command."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("dying.py"))],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def __call__(self, **job):
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(10)
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def zygote():
+    started = Zygote()
+    yield started
+    started.close()
+
+
 @pytest.fixture
 def rows(admin):
     """Run one statement as another session and give its rows."""
@@ -36,7 +68,8 @@ def rows(admin):
 class Revisions:
     """A directory of revisions, and Alembic's command on it."""
 
-    def __init__(self, path, environment):
+    def __init__(self, path, environment, zygote):
+        self.zygote = zygote
         self.path, self.environment = path, environment
         self.versions = path / "versions"
         self.versions.mkdir()
@@ -72,9 +105,17 @@ class Revisions:
 
     def run(self, *arguments, **variables):
         """Run Alembic's command to its end; gives its exit code and its output."""
-        process = self.start(*arguments, **variables)
-        output, _ = process.communicate(timeout=120)
-        return process.returncode, output
+        ended = self.zygote(
+            arguments=["-c", str(self.ini), *arguments],
+            environment={"PATH": os.environ["PATH"], **self.environment, **variables},
+        )
+        return ended["code"], ended["said"]
+
+    def die(self, environment, command="upgrade", target="heads", **how):
+        """Run a command, perhaps to its death; gives how it ended, as dying.py says it."""
+        return self.zygote(
+            ini=str(self.ini), environment=environment, command=command, target=target, **how
+        )
 
     def upgrade(self, target="head", **variables):
         """Run `alembic upgrade`, which must succeed."""
@@ -93,6 +134,6 @@ class Revisions:
 
 
 @pytest.fixture
-def revisions(tmp_path, environment):
+def revisions(tmp_path, environment, zygote):
     """A directory for revisions, on the test's database."""
-    return Revisions(tmp_path, environment)
+    return Revisions(tmp_path, environment, zygote)

@@ -1,17 +1,18 @@
 """A process that runs Alembic's commands in forks of itself, and lets them die.
 
-Reads jobs from stdin, one JSON line each: the command, and at which command on the wire to die, and
-how. Answers each with one line: how it ended, and how many commands it sent. Forks, because what
-costs most is importing Alembic.
+Reads jobs from stdin, one JSON line each: the command line; or the command, at which command on the
+wire to die, and how. Answers each with one line: how it ended, what it said, and how many commands
+it sent. Forks, because what costs most is importing Alembic.
 """
 
 import json
 import os
 import signal
 import sys
+import traceback
 
 from alembic import command
-from alembic.config import Config
+from alembic.config import CommandLine, Config
 
 import dal.migrate  # noqa: F401  # so that no fork imports it
 from dal.wire.session.statements import Statements
@@ -44,8 +45,29 @@ def die_at(number, how):
     Statements._execute_command = counting
 
 
+def type_in(arguments, environment):
+    """Run Alembic's command line as in a process of its own; return its exit code."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.dup2(SAID, 1)
+    os.dup2(SAID, 2)
+    try:
+        CommandLine(prog="alembic").main(arguments)
+    except SystemExit as end:
+        return end.code % 256
+    except BaseException:  # noqa: BLE001  # as a process of its own would show it
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
 def run(job):
     """Do a job in this process; return its exit code."""
+    if "arguments" in job:
+        return type_in(job["arguments"], job["environment"])
     os.environ.update(job["environment"])
     die_at(job.get("number"), job.get("how"))
     config = Config(job["ini"])
@@ -62,6 +84,7 @@ def main():
     for line in sys.stdin:
         job = json.loads(line)
         os.ftruncate(SAID, 0)
+        os.lseek(SAID, 0, os.SEEK_SET)
         os.ftruncate(COUNT, 0)
         child = os.fork()
         if child == 0:

@@ -3,12 +3,8 @@
 `make prove-migrations` takes every command, here are a few of each chain; the seed is printed.
 """
 
-import json
 import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -39,7 +35,7 @@ CHAINS = {
         TABLE.format("t"),
         """
         t = sa.table("t", sa.column("id", sa.Integer), sa.column("v", sa.String))
-        op.bulk_insert(t, [{"id": n, "v": str(n)} for n in range(5)])
+        op.bulk_insert(t, [{"id": n, "v": str(n)} for n in range(1, 6)])
         op.execute("UPDATE t SET w = w + 1")
         op.execute(t.delete().where(t.c.id == 3))
         op.get_bind().execute(sa.text("INSERT INTO t (id, v) VALUES (:n, '100%')"), {"n": 9})
@@ -93,7 +89,7 @@ op.execute("UPDATE t SET w = w + 1")
             w: Mapped[int]
         T.__annotations__ = {}
         with Session(op.get_bind()) as session:
-            session.add_all([T(id=n, v=str(n), w=n) for n in range(3)])
+            session.add_all([T(id=n, v=str(n), w=n) for n in range(1, 4)])
             session.commit()
         op.add_column("t", sa.Column("x", sa.Integer))
         with Session(op.get_bind()) as session:
@@ -119,38 +115,6 @@ op.execute("UPDATE t SET w = w + 1")
         """,
     ],
 }
-
-
-class Zygote:
-    """The process of dying.py."""
-
-    def __init__(self, ini):
-        self.ini = str(ini)
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("dying.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-
-    def __call__(self, environment, command="upgrade", target="heads", **job):
-        job |= {"ini": self.ini, "environment": environment}
-        self.process.stdin.write(json.dumps(job | {"command": command, "target": target}) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait(10)
-        self.process.stdout.close()
-
-
-@pytest.fixture
-def zygote(revisions):
-    started = Zygote(revisions.ini)
-    yield started
-    started.close()
 
 
 @pytest.fixture
@@ -201,34 +165,34 @@ def deaths(count):
     return every if EVERY else random.Random(SEED).sample(every, 6)
 
 
-def replay(zygote, scratch, prepare=(), **job):
+def replay(run, scratch, prepare=(), **job):
     with scratch as undisturbed:
         for each in prepare:
-            assert zygote(scratch.environment, **each)["code"] == 0
-        ended = zygote(scratch.environment, **job)
+            assert run(scratch.environment, **each)["code"] == 0
+        ended = run(scratch.environment, **job)
         assert ended["code"] == 0, ended
         expected = undisturbed.dump()
     for number, how in deaths(ended["count"]):
         at = f"{how} at {number} of {ended['count']}, DAL_TEST_SEED={SEED}"
         with scratch as disturbed:
             for each in prepare:
-                assert zygote(scratch.environment, **each)["code"] == 0
-            died = zygote(scratch.environment, number=number, how=how, **job)
+                assert run(scratch.environment, **each)["code"] == 0
+            died = run(scratch.environment, number=number, how=how, **job)
             # At the very end there may be nothing left to fail: the session is only closed.
             assert died["code"] in ({-9} if how.startswith("kill") else {0, 1}), (at, died)
-            again = zygote(scratch.environment, **job)
+            again = run(scratch.environment, **job)
             assert again["code"] == 0, (at, died, again)
             assert disturbed.dump() == expected, (at, died)
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_a_chain_that_dies_anywhere_ends_as_if_it_had_not(revisions, zygote, scratch, name):
+def test_a_chain_that_dies_anywhere_ends_as_if_it_had_not(revisions, scratch, name):
     revisions.chain(*CHAINS[name])
 
-    replay(zygote, scratch)
+    replay(revisions.die, scratch)
 
 
-def test_branches_and_merges_that_die_anywhere(revisions, zygote, scratch):
+def test_branches_and_merges_that_die_anywhere(revisions, scratch):
     revisions.write("root", TABLE.format("t") + ROWS.format("t"))
     revisions.write(
         "left", TABLE.format("l") + "op.execute('UPDATE t SET w = w + 1')", after="root"
@@ -236,10 +200,10 @@ def test_branches_and_merges_that_die_anywhere(revisions, zygote, scratch):
     revisions.write("right", "op.execute('UPDATE t SET w = w * 3 + 1')", after="root")
     revisions.write("merge", "op.execute('ALTER TABLE t DROP v')", after=("left", "right"))
 
-    replay(zygote, scratch)
+    replay(revisions.die, scratch)
 
 
-def test_a_downgrade_that_dies_anywhere(revisions, zygote, scratch):
+def test_a_downgrade_that_dies_anywhere(revisions, scratch):
     revisions.write("r1", TABLE.format("t") + ROWS.format("t"), "op.execute('DROP TABLE t')")
     revisions.write(
         "r2",
@@ -249,4 +213,4 @@ def test_a_downgrade_that_dies_anywhere(revisions, zygote, scratch):
         after="r1",
     )
 
-    replay(zygote, scratch, prepare=[{}], command="downgrade", target="r1")
+    replay(revisions.die, scratch, prepare=[{}], command="downgrade", target="r1")

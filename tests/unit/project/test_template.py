@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import trustme
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from cfnlint.api import lint_file
 from cfnlint.decode.cfn_yaml import load
 
@@ -43,10 +45,25 @@ def test_cfn_lint_would_say_what_is_wrong(tmp_path):
     assert any("much" in found.message for found in lint_file(wrong))
 
 
-def test_it_deploys_the_three_functions():
+def test_it_deploys_the_three_functions_and_the_migrations():
     handlers = {handler.rpartition(".")[2] for handler in FUNCTIONS.values()}
 
-    assert handlers == {"create_user", "read_user", "list_users"}
+    assert handlers == {"create_user", "read_user", "list_users", "handle"}
+
+
+def test_it_migrates_to_the_newest_revision_before_the_functions_change():
+    migrated = CONTENT["Resources"]["Migrated"]["Properties"]
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+
+    assert migrated["to"] == ScriptDirectory.from_config(config).get_current_head()
+    assert migrated["ServiceToken"] == {"Fn::GetAtt": ["Migrate", "Arn"]}
+    waiting = {
+        name
+        for name, resource in CONTENT["Resources"].items()
+        if resource.get("DependsOn") == "Migrated"
+    }
+    assert waiting == FUNCTIONS.keys() - {"Migrate"}
 
 
 def test_its_variables_are_settings():
@@ -157,7 +174,10 @@ def test_the_build_holds_the_handler_and_the_authorities(build, function):
     )
 
     # Bytecode says where it lies in Lambda.
-    assert imported.stdout.split() == [str(artifacts / "examples/users/handlers.py"), handler]
+    shipped = artifacts / f"examples/users/{module.rpartition('.')[2]}.py"
+    assert imported.stdout.split() == [str(shipped), handler]
+    has_migrations = (artifacts / "examples/users/migrations/env.py").exists()
+    assert has_migrations is (function == "Migrate")
 
 
 WHAT_IS_NOT_COMPILED = """
