@@ -151,6 +151,10 @@ class TableDifferences:
 
     def _modified(self, name: str, old: ColumnLine, new: ColumnLine) -> ops.MigrateOperation:
         column = f"{self._on_table()} MODIFY COLUMN {self.preparer.quote(name)}"
+        if _is_virtual(old) != _is_virtual(new):  # the server cannot modify that (3106)
+            quoted = self.preparer.quote(name)
+            again = f"{self._on_table()} DROP COLUMN {quoted}, ADD COLUMN {quoted}"
+            return Statement(f"{again} {new.text}", f"{again} {old.text}")
         return Statement(f"{column} {new.text}", f"{column} {old.text}")
 
     def _on_table(self) -> str:
@@ -319,6 +323,10 @@ def _parts(line: ColumnLine) -> tuple[Any, ...]:
         line.type, line.charset, line.collation, line.is_nullable, line.generated, line.rest,
         line.comment,
     )  # fmt: skip
+
+
+def _is_virtual(line: ColumnLine) -> bool:
+    return line.generated is not None and " STORED" not in line.generated
 
 
 def _charset(charset: str | None, collation: str | None) -> str:

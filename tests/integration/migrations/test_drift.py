@@ -334,6 +334,10 @@ CHANGES = {
         column(sa.Integer, sa.Computed("n + 1", persisted=True)),
         column(sa.Integer, sa.Computed("n + 2", persisted=True)),
     ),
+    "a generated column that becomes stored": (
+        column(sa.Integer, sa.Computed("n + 1", persisted=False)),
+        column(sa.Integer, sa.Computed("n + 1", persisted=True)),
+    ),
     "a generated column that was none": (
         column(sa.Integer),
         column(sa.Integer, sa.Computed("n + 2", persisted=True)),
@@ -475,6 +479,41 @@ def test_a_foreign_key_and_the_key_that_it_needs_come_and_go_in_one_revision(ser
 
     service.downgrade()
     service.upgrade()
+
+
+def test_tables_that_refer_to_each_other_are_made_and_dropped(service, admin):
+    circle = sa.MetaData()
+    key = sa.Column("id", sa.Integer, primary_key=True)
+    other = sa.ForeignKey("second.id", use_alter=True, name="fk_first")
+    sa.Table("first", circle, key._copy(), sa.Column("second", other))
+    sa.Table("second", circle, key._copy(), sa.Column("first", sa.ForeignKey("first.id")))
+    sa.Table("third", circle, key._copy(), sa.Column("second", sa.ForeignKey("second.id")))
+
+    service.revise(circle)
+    service.upgrade()
+
+    assert service.differences(circle) == []
+    service.downgrade()
+    service.upgrade()
+
+
+def test_tables_without_a_model_are_dropped_with_those_first_that_refer_to_others(service, admin):
+    chain = sa.MetaData()
+    names = ["e", "b", "d", "a", "c"]
+    for parent, name in zip([None, *names], names, strict=False):
+        key = sa.ForeignKey(f"{parent}.id", name=f"fk_{name}")
+        columns = [] if parent is None else [sa.Column("up", key)]
+        sa.Table(name, chain, sa.Column("id", sa.Integer, primary_key=True), *columns)
+    service.revise(chain)
+    service.upgrade()
+    made = dump(admin)
+
+    service.revise(sa.MetaData())
+    service.upgrade()
+    assert dump(admin) == {}
+
+    service.downgrade("-1")
+    assert dump(admin) == made
 
 
 @pytest.mark.mysql("MariaDB makes the other index by itself")
