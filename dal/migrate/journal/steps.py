@@ -329,9 +329,16 @@ class Steps:
         row.state, row.affected, row.last_id = "done", cursor.rowcount, cursor.lastrowid
         if cursor.description is not None:
             row.reads.append((row.digest, reads.kept(cursor)))
-        self.journal.write(row)
-        if begins:
-            self.connection.commit()
+        try:
+            self.journal.write(row)
+            if begins:
+                self.connection.commit()
+        except Exception as error:
+            # Nobody may commit rows whose journal row is missing: an autocommit_block() would.
+            self._lost = error
+            with contextlib.suppress(Exception):
+                self.connection.rollback()
+            raise
 
     def _ddl(self, cursor: Any, row: Row, run: Callable[[str], Any]) -> None:
         self._take_fingerprint(row)
