@@ -16,7 +16,8 @@ from types import SimpleNamespace
 import sqlalchemy as sa
 
 from dal import Database
-from dal.engine import backoff, connecting, tls
+from dal.wire import backoff, connecting
+from dal.wire.network import tls
 
 db = Database.from_env()
 
