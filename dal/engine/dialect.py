@@ -8,6 +8,7 @@ fixed by the one SET; the case of table names is asked when reflection first wan
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +30,10 @@ from dal.settings import Settings
 from dal.wire.connecting import connect
 from dal.wire.session.cursors import executemany
 from dal.wire.session.state import SQL_MODE
+
+# SELECT ... INTO gives no rows; INSERT ... RETURNING, written by hand, does.
+_INTO = re.compile(r"\bINTO\b", re.IGNORECASE)
+_RETURNING = re.compile(r"\bRETURNING\b", re.IGNORECASE)
 
 
 def reads(statement: str) -> bool:
@@ -130,11 +135,11 @@ class Dialect(MySQLDialect_pymysql):
         compiled = context and context.compiled
         if cursor.description is None:
             is_wrong = bool(getattr(compiled, "_result_columns", None)) or reads(statement)
-            # SELECT ... INTO gives no rows.
-            is_wrong = is_wrong and " INTO " not in statement.upper()
+            is_wrong = is_wrong and not _INTO.search(statement)
         else:
             is_written = compiled and (compiled.isinsert or compiled.isupdate or compiled.isdelete)
             is_wrong = is_written and not compiled._result_columns  # noqa: SLF001
+            is_wrong = is_wrong and not _RETURNING.search(statement)
         if is_wrong:
             cursor.connection.refuse_answer()
 

@@ -30,6 +30,7 @@ _REFUSED = {
     "TX_READ_ONLY": _CHANGES,
     # of the account: an implicit commit
     "PASSWORD": _CHANGES,
+    "DEFAULT": _CHANGES,  # ROLE
     # characters, quoting, times
     "NAMES": _RELIED_ON,
     "CHARSET": _RELIED_ON,

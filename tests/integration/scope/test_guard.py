@@ -50,6 +50,8 @@ HARMLESS = (
     "SELECT 'COMMIT'",
     "SELECT commit_time , `autocommit` FROM note",
     "SELECT * FROM note FOR UPDATE",
+    "SELECT 1 INTO @a",
+    "SELECT COUNT(*) , 2 INTO @a , @b FROM note",
     "WITH `commit` AS ( SELECT 1 ) SELECT * FROM `commit`",
     "INSERT INTO note SET id = 5 , autocommit = 1",
     "UPDATE note SET `autocommit` = 1 WHERE id = 1",

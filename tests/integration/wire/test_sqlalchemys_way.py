@@ -1,6 +1,8 @@
 """What code that knows SQLAlchemy and not `dal` does: its URL, and its errors."""
 
 import pickle
+import subprocess
+import sys
 
 import pymysql
 import pytest
@@ -35,6 +37,19 @@ class TestAnEngineOfSQLAlchemysOnTheUrl:
                 sa.text(f"SELECT @@{old}_isolation, @@time_zone, @@innodb_lock_wait_timeout")
             ).one()
         assert found == ("READ-COMMITTED", "+00:00", 2)
+
+    def test_is_made_in_a_process_that_never_imports_dal(self, url, tls):
+        program = (
+            "import sqlalchemy as sa\n"
+            f"engine = sa.create_engine({url.render_as_string(hide_password=False)!r},"
+            f" connect_args={tls!r})\n"
+            "with engine.connect() as connection:\n"
+            "    print(connection.scalar(sa.text('SELECT @@time_zone')))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False
+        )
+        assert (done.stdout, done.stderr) == ("+00:00\n", "")
 
     def test_reads_what_was_committed_since(self, engine, admin):
         with engine.connect() as connection:

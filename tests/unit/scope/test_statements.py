@@ -84,6 +84,7 @@ ENDING = [
     "RENAME USER a TO b",
     "REVOKE SELECT ON *.* FROM u",
     "SET PASSWORD = 'x'",
+    "SET DEFAULT ROLE NONE TO u",
     "SET PASSWORD FOR u = 'x'",
     # administration and replication
     "ANALYZE TABLE t",
