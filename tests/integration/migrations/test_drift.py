@@ -575,7 +575,7 @@ def test_an_account_without_temporary_tables_gets_alembics_answer(
     with service.engine.begin() as connection:
         metadata.create_all(connection)
     service.upgrade()  # the table of versions
-    name = database[-12:]
+    name = f"u_{database[-12:]}"  # not as a number that begins a name
     execute(
         admin,
         f"CREATE USER {name} IDENTIFIED BY 'x'",

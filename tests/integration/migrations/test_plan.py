@@ -394,7 +394,7 @@ def test_what_a_killed_rehearsal_left_is_replaced(project, admin, database):
 def test_the_privileges_that_the_page_names_are_enough(project, admin, server, database):
     page = (Path(__file__).parents[3] / "docs" / "migrations-plan.md").read_text()
     grants = page.partition("```sql\n")[2].partition("```")[0]
-    name = database[-12:]
+    name = f"u_{database[-12:]}"  # not as a number that begins a name
     execute(
         admin,
         "CREATE TABLE things (id INT PRIMARY KEY, n INT)",
