@@ -18,6 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapper
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import ColumnOperators
 
 from dal.errors import InvalidArgument, InvalidCursor
 from dal.model.checks import mysql_dialect, server_type, unfit
@@ -38,6 +39,7 @@ _SORTABLE = (
 )
 # Of TEXT the server sorts by the first max_sort_length bytes only; a SET has no order of its own.
 _UNSORTABLE = {"TINYTEXT", "MEDIUMTEXT", "LONGTEXT", "SET"}
+_COMPARISONS = ("__eq__", "__lt__", "__gt__")
 
 
 class Term(NamedTuple):
@@ -207,6 +209,7 @@ def _term(mapper: Mapper[Any], element: Any) -> Term:
         element = element.element
     if isinstance(element, InstrumentedAttribute):
         element = element.expression
+    _check_comparator(element)
     try:
         attribute = getattr(mapper.class_, mapper.get_property_by_column(element).key)
     except (UnmappedColumnError, TypeError):
@@ -228,6 +231,18 @@ def _term(mapper: Mapper[Any], element: Any) -> Term:
             "as it is sorted, or not exactly"
         )
     return term
+
+
+def _check_comparator(element: Any) -> None:
+    # One that says lower(a) = lower(b) finds other rows beside a place than ORDER BY has there.
+    comparator = type(getattr(element, "comparator", None))
+    if issubclass(comparator, ColumnOperators) and any(
+        getattr(comparator, name) is not getattr(ColumnOperators, name) for name in _COMPARISONS
+    ):
+        raise InvalidArgument(
+            f"{element} has no keyset order: its type compares by a comparator_factory of its own, "
+            "and the server sorts without it"
+        )
 
 
 def _columns(term: Term) -> Sequence[Any]:

@@ -189,6 +189,32 @@ class TestAnOrder:
         with pytest.raises(InvalidArgument, match=r"order_by|keyset order"):
             Keyset(Thing, order_by)
 
+    @pytest.mark.parametrize("name", ["__eq__", "__lt__", "__gt__"])
+    @pytest.mark.parametrize("way", [sa.asc, sa.desc, lambda column: column])
+    def test_is_not_of_a_type_that_compares_in_a_way_of_its_own(self, name, way):
+        def compared(self, other):
+            return sa.func.lower(self.expr).op("=")(sa.func.lower(other))
+
+        class Folded(sa.types.TypeDecorator):
+            impl = sa.String(20)
+            cache_ok = True
+
+            class comparator_factory(sa.String.Comparator):  # noqa: N801
+                __hash__ = sa.String.Comparator.__hash__
+
+        setattr(Folded.comparator_factory, name, compared)
+
+        class Own(orm.DeclarativeBase):
+            pass
+
+        class Name(Own):
+            __tablename__ = "names"
+            id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+            name: orm.Mapped[str] = orm.mapped_column(Folded)
+
+        with pytest.raises(InvalidArgument, match=r"names\.name has no keyset order.*comparator"):
+            Keyset(Name, way(Name.name))
+
 
 class TestTheRowsBeyondAPosition:
     def test_are_written_out_for_the_range_optimizer(self):
