@@ -19,7 +19,7 @@ from dal.scope import Scope, Session, as_current, current_scope
 from dal.scope.attempts import Result, checked_attempts, run_again
 from dal.scope.report import Unit, Write, to_log, unit_of_work
 from dal.settings import Report
-from dal.wire.deadline import NEVER, Deadline
+from dal.wire.deadline import NEVER, RUN, SCOPE, Deadline
 
 if TYPE_CHECKING:  # loaded by those who use it
     from dal.idempotency.claim import Claim
@@ -113,7 +113,7 @@ class Database:
             with outer.joined(read_only=read_only):
                 yield outer.session
             return
-        limit = _deadline(deadline)
+        limit = _deadline(deadline, SCOPE)
         with (
             unit_of_work(self._settings.database, self._write) as unit,
             self._attempt(unit, read_only=read_only, deadline=limit) as scope,
@@ -162,7 +162,8 @@ class Database:
             UsageError: a scope is open already: nobody could undo just a part of it.
             what the last attempt raised, with those before in its `attempts`.
         """
-        return self._run(unit, attempts=attempts, read_only=read_only, deadline=deadline)
+        limit = _deadline(deadline, RUN)
+        return self._run(unit, attempts=attempts, read_only=read_only, deadline=limit)
 
     def _run(
         self,
@@ -170,11 +171,10 @@ class Database:
         *,
         attempts: int,
         read_only: bool,
-        deadline: float | None,
+        deadline: Deadline,
         claim: Claim | None = None,
     ) -> Result:
         checked_attempts(attempts)
-        limit = _deadline(deadline)
         if self.has_scope:
             raise UsageError(
                 "db.run() inside a scope: a part of a transaction cannot be run again; call the "
@@ -184,15 +184,15 @@ class Database:
         with unit_of_work(self._settings.database, self._write) as whole:
 
             def scope() -> AbstractContextManager[Scope]:
-                return self._attempt(whole, read_only=read_only, deadline=limit)
+                return self._attempt(whole, read_only=read_only, deadline=deadline)
 
             def attempt() -> Result:
                 if claim is not None:
-                    return claim.attempt(scope, unit, limit, self._settings)
+                    return claim.attempt(scope, unit, deadline, self._settings)
                 with scope():
                     return unit()
 
-            return run_again(attempt, attempts=attempts, deadline=limit, tally=whole.tally)
+            return run_again(attempt, attempts=attempts, deadline=deadline, tally=whole.tally)
 
     def savepoint(self) -> AbstractContextManager[None]:
         """Undo what the block wrote, and nothing else, if it raises; two round trips.
@@ -425,11 +425,11 @@ def _writer(report: Report) -> Write | None:
     return to_log() if report == "log" else None
 
 
-def _deadline(seconds: float | None) -> Deadline:
+def _deadline(seconds: float | None, name: str) -> Deadline:
     if seconds is None:
         return NEVER
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
         raise InvalidArgument(
             f"deadline is seconds from now, 0 or more, not {type(seconds).__name__}"
         )
-    return NEVER if seconds == math.inf else Deadline(seconds)
+    return NEVER if seconds == math.inf else Deadline(seconds, name)

@@ -16,6 +16,7 @@ from typing import Any
 from dal.aws.handler import Keys, Run, as_unit_of_work, lambda_context
 from dal.errors import DeadlineExceeded, InvalidArgument
 from dal.scope.units import UnitsOfWork
+from dal.wire.deadline import INVOCATION
 
 log = logging.getLogger("dal")
 
@@ -58,7 +59,7 @@ def record_handler(
 
     def handle(record: Any, lambda_context: Any = None) -> None:
         if _seconds_left(lambda_context) <= reserve:
-            raise DeadlineExceeded("no time was left to begin this record")
+            raise DeadlineExceeded(f"the deadline of {INVOCATION} passed before this record began")
         unit_of_work(record, lambda_context)
 
     handle.__doc__ = function.__doc__

@@ -14,6 +14,7 @@ from dal.errors import InvalidArgument, UsageError
 from dal.scope.attempts import checked_attempts
 from dal.scope.current import current_scope
 from dal.scope.units import UnitsOfWork
+from dal.wire.deadline import INVOCATION, Deadline
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 RollbackWhen = Callable[[Any], bool]
@@ -48,7 +49,7 @@ class Run(Protocol):
         *,
         attempts: int,
         read_only: bool,
-        deadline: float,
+        deadline: Deadline,
         claim: Any,
     ) -> Any:
         """Return what `unit` returns, run in a scope, again after a transient error."""
@@ -109,7 +110,7 @@ def as_unit_of_work(
                 unit,
                 attempts=attempts,
                 read_only=read_only,
-                deadline=max(0.0, seconds - reserve),
+                deadline=Deadline(max(0.0, seconds - reserve), INVOCATION),
                 claim=claim,
             )
         finally:

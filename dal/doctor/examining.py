@@ -54,7 +54,7 @@ def examine(
     settings = db.settings
     address = f"{settings.host}:{settings.port}/{settings.database}"
     asked = Asked(concurrency, processes, reserve, long_transaction)
-    limit = Deadline(math.inf if deadline is None else deadline)
+    limit = Deadline(math.inf if deadline is None else deadline, "the examination")
     started = time.monotonic()
     try:
         with connecting_for(Purpose(deadline=limit)), db.engine.connect() as connection:

@@ -173,11 +173,9 @@ def _own_error(
             errno=number,
         )
     lost = "the connection is closed and what was not committed is lost"
-    if isinstance(original, TimedOut) and original.deadline_passed:
+    if isinstance(original, TimedOut) and original.passed is not None:
         return errors.DeadlineExceeded(
-            "the deadline of the scope passed (deadline=, or the invocation's time less its "
-            f"reserve); {lost}",
-            statement=statement,
+            f"the deadline of {original.passed} passed; {lost}", statement=statement
         )
     if isinstance(original, Malformed):
         return errors.ProtocolError(
@@ -221,7 +219,8 @@ def _server_error(
 def _connect_error(original: ConnectFailed, number: int, text: str) -> errors.Error:
     if original.stage == "deadline":
         return errors.DeadlineExceeded(
-            f"the deadline passed while connecting to MySQL at {original.address}"
+            f"the deadline of {original.passed} passed while connecting to MySQL at "
+            f"{original.address}"
         )
     kind = original.kind
     if number in _FOR_THE_ADMINISTRATOR:

@@ -8,7 +8,6 @@ where PyMySQL expects its socket and gives each wait only what is left of one de
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import math
 import socket
@@ -31,13 +30,13 @@ _WHILE_CONNECTING = 1_000_000
 class TimedOut(pymysql.OperationalError):
     """A wait ended before the server answered. No OSError: PyMySQL would make 2013 of it."""
 
-    def __init__(self, *, deadline_passed: bool) -> None:
+    def __init__(self, passed: str | None) -> None:
         super().__init__(CR.CR_SERVER_LOST, "no answer in time")
-        #: Whether it was the scope's deadline that cut the wait short, not its own limit.
-        self.deadline_passed = deadline_passed
+        #: Whose deadline cut the wait short; None where its own limit did.
+        self.passed = passed
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return functools.partial(TimedOut, deadline_passed=self.deadline_passed), ()
+        return TimedOut, (self.passed,)
 
 
 class TooMuch(pymysql.OperationalError):
@@ -130,7 +129,8 @@ class Channel:
 
     def _failed(self, error: OSError) -> NoReturn:
         if isinstance(error, TimeoutError):
-            self.failure = TimedOut(deadline_passed=self._deadline.remaining() == 0)
+            deadline = self._deadline
+            self.failure = TimedOut(None if deadline.remaining() else deadline.name)
             raise self.failure from None
         self.failure = error
         raise error

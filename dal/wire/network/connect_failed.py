@@ -36,6 +36,8 @@ class ConnectFailed(pymysql.OperationalError):
         self.has_credentials = settings.credentials is not None
         #: Whether it only ran out of time.
         self.is_timeout = False
+        #: Whose deadline passed meanwhile, if one did.
+        self.passed: str | None = None
         #: Whether the server, or the account, has no connection left at this moment.
         self.is_full = may_pass and errno in _FULL
         #: Whether the same try may succeed a moment later.
@@ -62,7 +64,7 @@ def connect_failed(
     """Return the driver's error for `error`, which came of `failure` on the socket, if on that."""
     number, text, may_pass = CR.CR_CONN_HOST_ERROR, str(failure), False
     if isinstance(failure, TimedOut):
-        if failure.deadline_passed:
+        if failure.passed is not None:
             stage = "deadline"
         text = f"no complete answer within {settings.connect_timeout:g} s"
     elif isinstance(failure, ssl.SSLEOFError | ConnectionError):
@@ -82,4 +84,5 @@ def connect_failed(
         stage = "protocol"
     failed = ConnectFailed(number, text, stage, settings, may_pass=may_pass)
     failed.is_timeout = isinstance(failure, TimedOut)
+    failed.passed = getattr(failure, "passed", None)
     return failed

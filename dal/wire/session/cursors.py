@@ -6,6 +6,7 @@ scope that went on would commit them: half of the work.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any
 
@@ -37,6 +38,11 @@ class _Streaming(_Whole):
         super().close()  # type: ignore[misc]
         if connection is not None:
             connection.answered_all()
+
+    def __del__(self) -> None:
+        """Do the same for who left the stream; what failed, the owner has heard, and raises."""
+        with contextlib.suppress(Exception):
+            self.close()
 
 
 def executemany(cursor: Any, query: str, args: Any) -> int | None:

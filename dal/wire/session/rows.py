@@ -10,6 +10,7 @@ https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_respon
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -101,6 +102,11 @@ class Result(MySQLResult):
                     self.unbuffered_active, self.connection = False, None
             except BaseException as error:  # noqa: BLE001  # raised again
                 self._fail(connection, error)
+
+    def __del__(self) -> None:
+        """Read what is left of a stream; what failed, the connection's owner has heard."""
+        with contextlib.suppress(Exception):
+            super().__del__()
 
     def _fail(self, connection: Any, error: BaseException) -> NoReturn:
         failure = connection.stream_failure(error)

@@ -233,7 +233,7 @@ class Statements(LoggedIn):
         if is_servers(_number(error)):
             is_at_the_end = self.purpose.deadline.remaining() <= AT_THE_DEADLINE
             if is_at_the_end and _number(error) in _WAITED_TOO_LONG:
-                error = TimedOut(deadline_passed=True)
+                error = TimedOut(self.purpose.deadline.name)
             return error
         self._force_close()
         if isinstance(error, pymysql.Error):

@@ -44,6 +44,7 @@ class Transactions(Statements):
             ConnectionLost: the same, and the owner has found out that it was rolled back.
             pymysql.Error: it did not leave, or the server refused it: not committed.
         """
+        self.drop_stream()  # PyMySQL warns of what it drops
         has_left = False
         try:
             self._execute_command(COMMAND.COM_QUERY, "COMMIT")
@@ -92,6 +93,7 @@ class Transactions(Statements):
     def rollback(self) -> None:
         """Roll back; without a round trip where nothing was sent that could be undone."""
         if self.has_work and not self.purpose.read_only:
+            self.drop_stream()
             super().rollback()
             self.purpose.tally.rollbacks += 1
             self.has_work = False

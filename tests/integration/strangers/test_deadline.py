@@ -107,3 +107,53 @@ def test_many_rows_and_their_commit_end_with_the_deadline(line, action):
 
     assert overrun(database, 0.7, insert) <= OVERRUN
     assert len(proxy.connections) <= 2
+
+
+class Context:
+    def get_remaining_time_in_millis(self):
+        return 700
+
+
+def by_scope(database, work):
+    with database.scope(deadline=0.2):
+        work()
+
+
+def by_run(database, work):
+    database.run(work, deadline=0.2, attempts=3)
+
+
+def by_handler(database, work):
+    database.handler(lambda event, context: work())({}, Context())
+
+
+@pytest.mark.parametrize("moment", ["connect", "statement", "lock", "commit"])
+@pytest.mark.parametrize(
+    ("start", "whose"),
+    [
+        (by_scope, r"of the scope \(its deadline=\) passed"),
+        (by_run, r"of db.run\(\) \(its deadline=\) passed"),
+        (by_handler, r"of the invocation \(its remaining time less reserve\) passed"),
+    ],
+)
+def test_the_error_names_whose_deadline_it_was(line, admin, start, whose, moment):
+    proxy, database = line
+    admin.cursor().execute("INSERT INTO account (id, owner, balance) VALUES (1, 'ada', 1)")
+
+    def work():
+        if moment == "lock":
+            database.session.execute(sa.text("SELECT * FROM account FOR UPDATE"))
+        elif moment == "statement":
+            database.session.execute(sa.text("SELECT SLEEP(2) FROM account"))
+        else:
+            database.session.execute(sa.text("SELECT 1"))
+            time.sleep(0.3)
+
+    if moment == "connect":
+        proxy.on("greeting", "stall", times=None)
+    if moment == "lock":
+        admin.begin()
+        admin.cursor().execute("SELECT * FROM account FOR UPDATE")
+    with pytest.raises(DeadlineExceeded, match=whose):
+        start(database, work)
+    admin.rollback()
