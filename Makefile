@@ -33,8 +33,9 @@ demo: server ## a stale read the old way, and on dal; ARGS=--json for a program
 # of seconds, and have the machine to themselves.
 test: server ## every test, on private servers; with ARGS those that they name, in one process
 ifeq ($(strip $(ARGS)),)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope tests/unit tests/integration
-	@$(BIN)/python -m pytest tests/faults
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadscope tests/unit tests/integration \
+	  --ignore tests/integration/strangers
+	@$(BIN)/python -m pytest tests/faults tests/integration/strangers
 else
 	@$(BIN)/python -m pytest $(ARGS)
 endif
