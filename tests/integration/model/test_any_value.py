@@ -128,13 +128,14 @@ def db(server):
     server.drop_database(name)
 
 
-def same(found, value, column):
+def same(found, value, column, *, keeps_sign_of_zero=True):
     if isinstance(column.type, Lower):
         return found == value.lower()
     if value is None or found is None:
         return found is value
     if isinstance(value, float) or isinstance(found, float):
         is_signed = isinstance(found, float) and isinstance(column.type, sa.Float)  # -0.0
+        is_signed &= keeps_sign_of_zero
         signs = {math.copysign(1, found), math.copysign(1, value)}
         return float(found) == float(value) and (len(signs) == 1 or not is_signed)
     return found == value
@@ -171,7 +172,9 @@ def test_any_value_comes_back_and_is_found_or_is_refused(db, case):
         event("stored")
         session.expire_all()
         found = things.find(model.id == (0 if things.count() == 1 else 1))[0].value
-        assert same(found, value, column), f"{found!r} comes of {note}"
+        is_mysql = not session.connection().dialect.is_mariadb  # which makes 0 of -0.0
+        is_same = same(found, value, column, keeps_sign_of_zero=is_mysql)
+        assert is_same, f"{found!r} comes of {note}"
         assert [row["value"] for row in things.rows(model.value, where=everything())][-1] == found
         wrote = 3 if way == "add_all" else 1
         if column.found and value is not None:
