@@ -70,6 +70,13 @@ prove-strangers: server ## 20,000 sessions of a server that breaks the protocol;
 prove-migrations: server ## revisions that die at every command on the wire, and go on
 	@DAL_TEST_MIGRATIONS=all $(BIN)/python -m pytest tests/integration/migrations/test_replay.py $(ARGS)
 
+.PHONY: prove-idempotency prove-outbox
+prove-idempotency: server ## repeats of events, whose processes are killed and frozen; DAL_TEST_SEED repeats
+	@DAL_TEST_EXACTLY_ONCE=all $(BIN)/python -m pytest tests/integration/idempotency/test_storm.py $(ARGS)
+
+prove-outbox: server ## messages, whose relays are killed: none lost, none out of order
+	@DAL_TEST_EXACTLY_ONCE=all $(BIN)/python -m pytest tests/integration/outbox/test_storm.py $(ARGS)
+
 BENCH := .venv-bench
 $(BENCH)/.packages: requirements/bench.txt requirements/mysqlclient.txt scripts/packages scripts/mysqlclient
 	@scripts/packages $(PYTHON) $(BENCH) requirements/bench.txt

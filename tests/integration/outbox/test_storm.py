@@ -12,7 +12,7 @@ from collections import defaultdict
 
 import storm_worker
 
-ALL = os.environ.get("DAL_TEST_STORM") == "all"
+ALL = os.environ.get("DAL_TEST_EXACTLY_ONCE") == "all"
 MESSAGES, KEYS, PRODUCERS, RELAYS, WINDOW = (10_000, 200, 8, 4, 100) if ALL else (300, 20, 3, 2, 20)
 REFUSED = 0.03
 
