@@ -191,7 +191,7 @@ class TestARecordHandler:
         )
         assert failures(answer) == []
         assert owners() == ["one", "two"]
-        with pytest.raises(DeadlineExceeded, match="begin this record"):
+        with pytest.raises(DeadlineExceeded, match="before this record began"):
             db.record_handler(take_one)(event["Records"][0], Context(0.2))
 
     def test_runs_a_record_again_after_a_transient_error(self, db, owners):
