@@ -102,7 +102,7 @@ def name_the_error(context: ExceptionContext) -> BaseException | None:
         # Of a value that cannot be decoded it does not hear: nothing failed on the server.
         is_drivers = isinstance(original, pymysql.Error) and not isinstance(original, Undecodable)
         if is_drivers or not isinstance(original, Exception):
-            owner.statement_failed(original, context.statement or "")
+            owner.statement_failed(original)
         shown = named or context.sqlalchemy_exception or original
         owner.raised_as(original, shown)
         # PyMySQL sends it as several statements, and those before the failing one stand.

@@ -374,7 +374,7 @@ class Scope:
             self._doom(error)
             raise error
 
-    def statement_failed(self, error: BaseException, sql: str | bytes) -> None:  # noqa: ARG002
+    def statement_failed(self, error: BaseException) -> None:
         """Become rollback-only, unless `error` is known to undo just its statement."""
         if self._state not in {State.OPEN, State.COMMITTING}:
             return

@@ -25,7 +25,7 @@ class Owner(Protocol):
     def answered(self, status: int) -> None:
         """Take note of the status flags of an answer; raise if they break what was agreed."""
 
-    def statement_failed(self, error: BaseException, sql: str | bytes) -> None:
+    def statement_failed(self, error: BaseException) -> None:
         """Take note of a statement that was sent and failed."""
 
     @property

@@ -69,7 +69,7 @@ class Statements(LoggedIn):
             if isinstance(error, TimedOut):
                 self._force_close()  # PyMySQL does so after an OSError
             failure = self._told_of_size(error)
-            self._failed(failure, sql)
+            self._failed(failure)
             if failure is error:
                 raise
             raise failure from error
@@ -149,7 +149,7 @@ class Statements(LoggedIn):
             super()._execute_command(COMMAND.COM_QUERY, limits)
             super()._read_query_result()
         except BaseException as error:
-            self._failed(error, "SET")
+            self._failed(error)
             raise
 
     def _start_clock(self) -> None:
@@ -194,7 +194,7 @@ class Statements(LoggedIn):
             failure = self._understood(error)
             if isinstance(failure, pymysql.Error):
                 self._sent_at = None  # this was the answer, or none will come
-            self._failed(failure, self._sent)
+            self._failed(failure)
             # Not the driver's own COMMIT and ROLLBACK, which are str: let them come to their end.
             # Not behind a proxy, whose numbers are not the server's.
             sent = self._sent
@@ -213,13 +213,13 @@ class Statements(LoggedIn):
         """Close, and raise: the answer is none to the statement that was sent."""
         self._force_close()
         error = Malformed("rows where the statement gives none, or none where it does")
-        self._failed(error, self._sent)
+        self._failed(error)
         raise error
 
     def stream_failure(self, error: BaseException) -> BaseException:
         """Return what to raise for an error that was met while rows of a stream were read."""
         failure = self._understood(error)
-        self._failed(failure, self._sent)
+        self._failed(failure)
         return failure
 
     def _understood(self, met: BaseException) -> BaseException:
@@ -272,12 +272,12 @@ class Statements(LoggedIn):
         """Return the server's `max_allowed_packet`; None where it cannot be asked."""
         return None
 
-    def _failed(self, error: BaseException, sql: str | bytes) -> None:
+    def _failed(self, error: BaseException) -> None:
         if isinstance(error, Undecodable):
             return  # the server did all that it was told, and the next answer is the next one's
         self._is_in_doubt = True
         if self.owner is not None:
-            self.owner.statement_failed(error, sql)
+            self.owner.statement_failed(error)
 
     def _gave_up(self, sql: bytes) -> None:
         """Do what is to be done about a statement that runs on without its client."""

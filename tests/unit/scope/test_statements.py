@@ -1,8 +1,5 @@
 """What a scope does not let through, and what it must: told by the text of a statement alone."""
 
-import contextlib
-import signal
-
 import pytest
 
 from dal.scope.statements import ends_transaction, first_word, is_refused_read_only
@@ -472,22 +469,6 @@ class TestWhatAReadOnlyScopeRefuses:
         assert not is_refused_read_only(sql.encode())
 
 
-@contextlib.contextmanager
-def ends_within(seconds):
-    """Regular expressions look for signals now and then: one that runs away is interrupted."""
-
-    def interrupt(*_):
-        raise AssertionError(f"not done in {seconds} s")
-
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-
-
 def look(sql):
     for told in (ends_transaction, first_word, is_refused_read_only):
         told(sql)
@@ -517,11 +498,11 @@ class TestTheCostOfLooking:
             ("SELECT 1 FOR UPDATE", " ", ";x"),
         ],
     )
-    def test_is_small_whatever_the_length_of_the_statement(self, start, repeated, end):
+    def test_is_small_whatever_the_length_of_the_statement(self, start, repeated, end, ends_within):
         with ends_within(30):
             look(start + repeated * (1_000_000 // len(repeated)) + end)
 
-    def test_is_small_for_blanks_after_the_tables_of_a_locking_read(self):
+    def test_is_small_for_blanks_after_the_tables_of_a_locking_read(self, ends_within):
         with ends_within(30):
             for n in range(100):
                 look("SELECT 1 FOR UPDATE OF" + " " * 225 + f"({n}")

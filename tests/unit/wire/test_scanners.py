@@ -5,7 +5,6 @@ that a loaded machine does not fail it.
 """
 
 import contextlib
-import signal
 
 import pymysql
 import pytest
@@ -19,22 +18,6 @@ from dal.scope import statements
 from dal.scope.text.tokens import Server, text_of, tokens
 
 SIZE = 100_000
-
-
-@contextlib.contextmanager
-def ends_within(seconds):
-    """Regular expressions look for signals now and then: one that runs away is interrupted."""
-
-    def interrupt(*_):
-        raise AssertionError(f"not done in {seconds} s")
-
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
 
 
 def errors_of_the_server(text):
@@ -74,7 +57,7 @@ SCANNERS = {
     ],
     ids=repr,
 )
-def test_it_is_done_soon_with_text_that_repeats_what_begins_something(scanner, part):
+def test_it_is_done_soon_with_text_that_repeats_what_begins_something(scanner, part, ends_within):
     text = part * (SIZE // len(part))
     with ends_within(10):
         SCANNERS[scanner](text)
@@ -82,7 +65,7 @@ def test_it_is_done_soon_with_text_that_repeats_what_begins_something(scanner, p
 
 
 @pytest.mark.parametrize("quote", ["'", '"', "`"])
-def test_a_megabyte_that_never_ends_its_quote_is_one_token(quote):
+def test_a_megabyte_that_never_ends_its_quote_is_one_token(quote, ends_within):
     with ends_within(20):
         for text in (quote + "x\\" * 500_000, quote + "\\x" * 500_000, quote + "x" * 1_000_000):
             assert len(list(tokens(text, Server(80400)))) == 1
